@@ -1,0 +1,254 @@
+//! The egress evaluator: from a destination to a ruling, through tables that
+//! the policy compiler has filled.
+//!
+//! Rules have address prefixes. Finding the longest one that holds an address is
+//! done by binary search over the prefix *lengths* that the policy uses (Waldvogel
+//! et al., "Scalable High Speed IP Routing Lookups", 1997): each step is one hash
+//! look-up, so the cost grows with the logarithm of the number of different
+//! lengths, at most eight steps, and not with the number of rules. To steer the
+//! search, the compiler adds markers at the lengths that the search passes on its
+//! way to a longer prefix. Every entry, marker or not, holds the complete ordered
+//! list of the rules that apply to its prefix, those of shorter prefixes after
+//! its own; so the last entry found is all that is needed, and the first rule of
+//! it that fits port and protocol decides.
+
+use crate::net::{Address, Destination, Protocols, V4_PREFIX_BITS};
+use crate::verdict::{Reason, Ruling, Verdict};
+use bytemuck::{Pod, Zeroable};
+
+/// How many policies the kernel can hold at once: those in force and those that
+/// running sessions still use.
+pub const MAX_POLICIES: u32 = 4096;
+/// How many prefixes, markers included, the kernel can hold for all policies.
+pub const MAX_ENTRIES: u32 = 262_144;
+/// How many spill blocks the kernel can hold for all policies.
+pub const MAX_BLOCKS: u32 = 8192;
+/// Rules that an entry holds itself.
+pub const INLINE_RULES: usize = 4;
+/// Rules that a spill block holds. Together with the inline ones this is how
+/// many port rules may apply to one prefix.
+pub const BLOCK_RULES: usize = 64;
+
+/// The look-ups that finding a prefix can take: `log2(129)`, rounded up.
+const STEPS: u32 = 8;
+/// Where the lengths of IPv6 prefixes begin in [`PolicyEntry::lengths`].
+pub const V6_LENGTHS: u32 = 64;
+
+/// A policy as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct PolicyEntry {
+    /// The first eight bytes of [`hash`](Self::hash), never 0: 0 marks a free slot.
+    pub tag: u64,
+    /// The SHA-256 of the policy file.
+    pub hash: [u8; 32],
+    /// The [`Verdict`] where no rule matches.
+    pub egress_default: u8,
+    /// How many lengths of IPv4 prefixes there are (0 to 33).
+    pub v4_count: u8,
+    /// How many lengths of IPv6 prefixes there are (0 to 129).
+    pub v6_count: u8,
+    /// Zero.
+    pub reserved: [u8; 5],
+    /// The lengths in bits, ascending, of the prefixes and markers: those of IPv4
+    /// from 0 (as lengths of mapped addresses, 96 to 128), those of IPv6 from
+    /// [`V6_LENGTHS`].
+    pub lengths: [u8; 256],
+}
+
+/// The key of a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct Key {
+    /// The policy's slot.
+    pub policy: u32,
+    /// The prefix's length, 0 to 128.
+    pub bits: u32,
+    /// The address, zero beyond the prefix.
+    pub address: Address,
+}
+
+/// One rule at one prefix: a range of ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct PortRule {
+    /// The first port it covers.
+    pub first: u16,
+    /// The last port it covers.
+    pub last: u16,
+    /// The [`Protocols`] it covers.
+    pub protocols: u8,
+    /// Its [`Verdict`].
+    pub verdict: u8,
+    /// Zero.
+    pub reserved: u16,
+    /// The number of the rule in the policy.
+    pub rule: u32,
+}
+
+impl PortRule {
+    #[inline(always)]
+    const fn covers(&self, port: u16, protocol: Protocols) -> bool {
+        self.first <= port && port <= self.last && Protocols(self.protocols).meets(protocol)
+    }
+
+    #[inline(always)]
+    fn ruling(&self) -> Ruling {
+        match Verdict::from_u8(self.verdict) {
+            Some(verdict) => Ruling { verdict, reason: Reason::Rule, rule: self.rule },
+            None => Ruling::closed(Reason::NoPolicy),
+        }
+    }
+}
+
+/// The rules that apply to a prefix, most specific first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Entry {
+    /// How many of [`rules`](Self::rules) are in use.
+    pub count: u32,
+    /// The block with the rules that did not fit; 0 where all did.
+    pub block: u32,
+    /// The rules.
+    pub rules: [PortRule; INLINE_RULES],
+}
+
+/// The key of a spill block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct BlockKey {
+    /// The policy's slot.
+    pub policy: u32,
+    /// The block's number within the policy, from 1.
+    pub block: u32,
+}
+
+/// The rules that did not fit into an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Block {
+    /// How many of [`rules`](Self::rules) are in use.
+    pub count: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The rules.
+    pub rules: [PortRule; BLOCK_RULES],
+}
+
+/// Where the evaluator finds entries: the kernel's maps, or a table in memory.
+pub trait Table {
+    /// The entry at a prefix.
+    fn entry(&self, key: &Key) -> Option<&Entry>;
+    /// A spill block.
+    fn block(&self, key: &BlockKey) -> Option<&Block>;
+}
+
+/// Decides a destination by the policy in `slot`.
+///
+/// A broken table (an entry that names a block that is not there, a byte that is
+/// no verdict) is a denial.
+#[inline(always)]
+pub fn decide<T: Table>(
+    table: &T,
+    slot: u32,
+    policy: &PolicyEntry,
+    to: Destination,
+    protocol: Protocols,
+) -> Ruling {
+    if policy.tag == 0 {
+        return Ruling::closed(Reason::NoPolicy);
+    }
+    match find(table, slot, policy, to.address.reached()) {
+        Some(entry) => match scan(table, slot, entry, to.port, protocol) {
+            Some(ruling) => ruling,
+            None => by_default(policy),
+        },
+        None => by_default(policy),
+    }
+}
+
+#[inline(always)]
+fn by_default(policy: &PolicyEntry) -> Ruling {
+    match Verdict::from_u8(policy.egress_default) {
+        Some(verdict) => {
+            Ruling { verdict, reason: Reason::Default, rule: crate::verdict::RULE_NONE }
+        }
+        None => Ruling::closed(Reason::NoPolicy),
+    }
+}
+
+/// The entry of the longest prefix, or marker, on the way to `address`.
+#[inline(always)]
+fn find<'a, T: Table>(
+    table: &'a T,
+    slot: u32,
+    policy: &PolicyEntry,
+    address: Address,
+) -> Option<&'a Entry> {
+    // 64 bits wide, as registers are: anything narrower is cut again at each step.
+    let (base, mut high) = if address.is_v4() {
+        (0, u64::from(policy.v4_count))
+    } else {
+        (u64::from(V6_LENGTHS), u64::from(policy.v6_count))
+    };
+    let mut low = 0;
+    let mut best = None;
+    for _ in 0..STEPS {
+        if low >= high {
+            break;
+        }
+        let middle = (low + high) >> 1;
+        // The mask says to the kernel's verifier what the counts say to us.
+        let bits = policy.lengths[((base + middle) & 0xff) as usize];
+        let key = Key { policy: slot, bits: u32::from(bits), address: address.prefix(bits) };
+        match table.entry(&key) {
+            Some(entry) => {
+                best = Some(entry);
+                low = middle + 1;
+            }
+            None => high = middle,
+        }
+    }
+    best
+}
+
+/// The first rule of an entry that covers port and protocol.
+#[inline(always)]
+fn scan<T: Table>(
+    table: &T,
+    slot: u32,
+    entry: &Entry,
+    port: u16,
+    protocol: Protocols,
+) -> Option<Ruling> {
+    for (at, rule) in (0u32..).zip(&entry.rules) {
+        if at >= entry.count {
+            return None;
+        }
+        if rule.covers(port, protocol) {
+            return Some(rule.ruling());
+        }
+    }
+    if entry.block == 0 {
+        return None;
+    }
+    let Some(block) = table.block(&BlockKey { policy: slot, block: entry.block }) else {
+        return Some(Ruling::closed(Reason::NoPolicy));
+    };
+    for (at, rule) in (0u32..).zip(&block.rules) {
+        if at >= block.count {
+            return None;
+        }
+        if rule.covers(port, protocol) {
+            return Some(rule.ruling());
+        }
+    }
+    None
+}
+
+/// The length that a prefix written with `bits` has in the table: IPv4 prefixes
+/// stand at their mapped place.
+#[must_use]
+pub const fn table_bits(v4: bool, bits: u8) -> u8 {
+    if v4 { V4_PREFIX_BITS + bits } else { bits }
+}

@@ -1,0 +1,333 @@
+//! The records that hooks put into the ring buffers, and their checked reading.
+//!
+//! A record is a fixed structure, for some kinds followed by a tail of bytes
+//! whose lengths the fixed part states. Reading goes through [`decode`], which
+//! trusts nothing: a length that does not add up or a number that is no kind is
+//! an error, never a panic.
+
+use bytemuck::{Pod, Zeroable};
+
+/// What a record tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Kind {
+    /// A connection was asked for.
+    Connect = 0,
+    /// A message was sent to an address without a connection.
+    Send = 1,
+    /// A program was executed.
+    Exec = 2,
+    /// A process was made.
+    Fork = 3,
+    /// A process ended.
+    Exit = 4,
+    /// The last task of a session ended.
+    SessionEmpty = 5,
+    /// A process could not be made, because its session is being ended or could
+    /// not be labelled.
+    ForkRefused = 6,
+    /// A process of no session matched a policy: it was taken into a session, or
+    /// its program was refused.
+    Adopt = 7,
+}
+
+/// All kinds, in the order of their numbers.
+pub const KINDS: [Kind; Kind::COUNT as usize] = [
+    Kind::Connect,
+    Kind::Send,
+    Kind::Exec,
+    Kind::Fork,
+    Kind::Exit,
+    Kind::SessionEmpty,
+    Kind::ForkRefused,
+    Kind::Adopt,
+];
+
+impl Kind {
+    /// How many kinds there are.
+    pub const COUNT: u32 = 8;
+
+    /// Reads a kind; `None` for a number that is none.
+    #[must_use]
+    pub const fn from_u16(number: u16) -> Option<Self> {
+        match number {
+            0 => Some(Self::Connect),
+            1 => Some(Self::Send),
+            2 => Some(Self::Exec),
+            3 => Some(Self::Fork),
+            4 => Some(Self::Exit),
+            5 => Some(Self::SessionEmpty),
+            6 => Some(Self::ForkRefused),
+            7 => Some(Self::Adopt),
+            _ => None,
+        }
+    }
+
+    /// The word used in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Send => "send",
+            Self::Exec => "exec",
+            Self::Fork => "fork",
+            Self::Exit => "exit",
+            Self::SessionEmpty => "session-empty",
+            Self::ForkRefused => "fork-refused",
+            Self::Adopt => "adopt",
+        }
+    }
+}
+
+/// The longest path in a record, its NUL included (`PATH_MAX`).
+pub const PATH_LEN: usize = 4096;
+/// The most bytes of arguments in a record.
+pub const ARGS_LEN: usize = 2048;
+/// The most bytes that one argument gets.
+pub const ARG_LEN: usize = 1024;
+/// The most arguments in a record.
+pub const ARGS_COUNT: u32 = 64;
+
+/// What every record begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// A [`Kind`].
+    pub kind: u16,
+    /// [`flag`] bits.
+    pub flags: u16,
+    /// The CPU that made the record; with `time` it is the record's name.
+    pub cpu: u32,
+    /// Nanoseconds since boot, suspension included (`CLOCK_BOOTTIME`).
+    pub time: u64,
+    /// The session's number.
+    pub session: u64,
+    /// The session's slot.
+    pub slot: u32,
+    /// The process (thread group) that acted.
+    pub pid: u32,
+    /// The thread that acted.
+    pub tid: u32,
+    /// Its real user id, as the initial user namespace numbers it.
+    pub uid: u32,
+    /// Its real group id.
+    pub gid: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Its name, NUL-padded (`task_struct.comm`).
+    pub comm: [u8; 16],
+}
+
+/// Bits of [`Header::flags`].
+pub mod flag {
+    /// The path is missing or incomplete.
+    pub const PATH_CUT: u16 = 1;
+    /// The working directory is missing or incomplete.
+    pub const CWD_CUT: u16 = 2;
+    /// Arguments were left out or cut short.
+    pub const ARGS_CUT: u16 = 4;
+    /// The session's policy is only observed: a denial is a would-be denial.
+    pub const OBSERVED: u16 = 8;
+}
+
+/// [`Kind::Connect`] and [`Kind::Send`]: a decision on egress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Egress {
+    /// The beginning.
+    pub header: Header,
+    /// The destination in network order; IPv4 as a mapped address.
+    pub address: [u8; 16],
+    /// The destination's port.
+    pub port: u16,
+    /// The address family of the socket (`AF_INET6` also when the address is a
+    /// mapped IPv4 one).
+    pub family: u16,
+    /// The socket's protocol (`IPPROTO_TCP`, …).
+    pub protocol: u16,
+    /// A [`crate::Verdict`].
+    pub verdict: u8,
+    /// A [`crate::verdict::Reason`].
+    pub reason: u8,
+    /// The number of the rule that decided, or 0.
+    pub rule: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
+    pub policy: u64,
+}
+
+/// [`Kind::Exec`]. The tail holds path, working directory and arguments; paths
+/// as the process sees them, arguments each ended by a NUL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Exec {
+    /// The beginning.
+    pub header: Header,
+    /// The parent process.
+    pub parent: u32,
+    /// How many arguments the program was given.
+    pub argc: u32,
+    /// The bytes of the path, without a NUL.
+    pub path_len: u16,
+    /// The bytes of the working directory, without a NUL.
+    pub cwd_len: u16,
+    /// The bytes of the arguments, NULs included.
+    pub args_len: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// [`Kind::Fork`]; the header is the parent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Fork {
+    /// The beginning.
+    pub header: Header,
+    /// The new process.
+    pub child: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// [`Kind::Exit`], [`Kind::SessionEmpty`], [`Kind::ForkRefused`] and
+/// [`Kind::Adopt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Plain {
+    /// The beginning.
+    pub header: Header,
+    /// For an exit, the status as `wait(2)` has it; for a refused fork or
+    /// adoption, the [`crate::verdict::Reason`]. Otherwise 0.
+    pub status: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// A record, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// A decision on egress.
+    Egress(Kind, Egress),
+    /// A program was executed.
+    Exec(Exec, Tail<'a>),
+    /// A process was made.
+    Fork(Fork),
+    /// Something that its header tells.
+    Plain(Kind, Plain),
+}
+
+/// The bytes behind an [`Exec`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail<'a> {
+    /// The path of the program.
+    pub path: &'a [u8],
+    /// The working directory.
+    pub cwd: &'a [u8],
+    /// The arguments, each ended by a NUL.
+    pub args: &'a [u8],
+}
+
+/// Why bytes are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Fewer bytes than the kind needs, or than its lengths say.
+    Short,
+    /// A kind that this version does not know.
+    Kind(u16),
+}
+
+impl core::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Short => f.write_str("the record is shorter than it says"),
+            Self::Kind(kind) => write!(f, "the record's kind {kind} is unknown"),
+        }
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+/// Reads a record. Bytes behind it are passed over: ring buffers pad.
+///
+/// # Errors
+///
+/// [`Malformed`], where the bytes are no record of this layout.
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
+    let number = fixed::<u16>(bytes)?.0;
+    let kind = Kind::from_u16(number).ok_or(Malformed::Kind(number))?;
+    match kind {
+        Kind::Connect | Kind::Send => Ok(Record::Egress(kind, fixed(bytes)?.0)),
+        Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
+        Kind::Exit | Kind::SessionEmpty | Kind::ForkRefused | Kind::Adopt => {
+            Ok(Record::Plain(kind, fixed(bytes)?.0))
+        }
+        Kind::Exec => {
+            let (exec, rest) = fixed::<Exec>(bytes)?;
+            let (path, rest) = cut(rest, exec.path_len)?;
+            let (cwd, rest) = cut(rest, exec.cwd_len)?;
+            let (args, _) = cut(rest, exec.args_len)?;
+            Ok(Record::Exec(exec, Tail { path, cwd, args }))
+        }
+    }
+}
+
+fn fixed<T: Pod>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
+    let (front, rest) = bytes.split_at_checked(size_of::<T>()).ok_or(Malformed::Short)?;
+    Ok((bytemuck::pod_read_unaligned(front), rest))
+}
+
+fn cut(bytes: &[u8], len: u16) -> Result<(&[u8], &[u8]), Malformed> {
+    bytes.split_at_checked(usize::from(len)).ok_or(Malformed::Short)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn exec(path: &[u8], cwd: &[u8], args: &[u8]) -> Vec<u8> {
+        let mut record = Exec::zeroed();
+        record.header.kind = Kind::Exec as u16;
+        record.path_len = u16::try_from(path.len()).unwrap();
+        record.cwd_len = u16::try_from(cwd.len()).unwrap();
+        record.args_len = u16::try_from(args.len()).unwrap();
+        [bytemuck::bytes_of(&record), path, cwd, args].concat()
+    }
+
+    #[test]
+    fn kinds_are_numbered_without_gaps() {
+        for (at, kind) in KINDS.iter().enumerate() {
+            assert_eq!(*kind as usize, at);
+            assert_eq!(Kind::from_u16(u16::try_from(at).unwrap()), Some(*kind));
+        }
+        assert_eq!(Kind::from_u16(u16::try_from(Kind::COUNT).unwrap()), None);
+    }
+
+    #[test]
+    fn an_exec_is_read_with_its_tail() {
+        let bytes = exec(b"/bin/true", b"/", b"true\0-x\0");
+        let Ok(Record::Exec(_, tail)) = decode(&bytes) else { panic!("{:?}", decode(&bytes)) };
+        assert_eq!(
+            (tail.path, tail.cwd, tail.args),
+            (&b"/bin/true"[..], &b"/"[..], &b"true\0-x\0"[..])
+        );
+        assert_eq!(decode(&bytes[..bytes.len() - 1]), Err(Malformed::Short));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = decode(&bytes);
+        }
+
+        #[test]
+        fn a_record_cut_anywhere_is_short(at in 2usize..160, path in "[a-z/]{0,60}") {
+            let bytes = exec(path.as_bytes(), b"/", b"");
+            prop_assume!(at < bytes.len());
+            prop_assert_eq!(decode(&bytes[..at]), Err(Malformed::Short));
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The words that agentguard's kernel programs and its daemon share, and the
+//! evaluator that both of them call.
+//!
+//! Everything here is `no_std`, free of allocation and free of I/O, so that the
+//! same functions run in a kernel hook, in `agentguard policy test`, in unit
+//! tests and under a fuzzer. Layouts are `#[repr(C)]` with explicit padding:
+//! they cross the boundary as bytes and are checked on arrival, see [`event`].
+#![no_std]
+
+pub mod adopt;
+pub mod answer;
+pub mod counter;
+pub mod egress;
+pub mod event;
+pub mod map;
+pub mod net;
+pub mod offset;
+pub mod session;
+pub mod verdict;
+
+pub use verdict::Verdict;

@@ -1,0 +1,51 @@
+//! The names of the kernel maps and of the globals that the loader fills, and
+//! the layout version that pins carry.
+
+/// Raised with every change of a map's type, key or value. A daemon adopts only
+/// pins of its own layout.
+pub const LAYOUT: u32 = 1;
+
+/// Task storage: task to [`crate::session::TaskLabel`].
+pub const TASKS: &str = "TASKS";
+/// Array: slot to [`crate::session::SessionEntry`].
+pub const SESSIONS: &str = "SESSIONS";
+/// Array: slot to [`crate::session::SessionCount`].
+pub const SESSION_COUNTS: &str = "SESSION_COUNTS";
+/// Array: slot to [`crate::egress::PolicyEntry`].
+pub const POLICIES: &str = "POLICIES";
+/// Hash: [`crate::egress::Key`] to [`crate::egress::Entry`].
+pub const EGRESS: &str = "EGRESS";
+/// Hash: [`crate::egress::BlockKey`] to [`crate::egress::Block`].
+pub const EGRESS_BLOCKS: &str = "EGRESS_BLOCKS";
+/// Ring buffer of denials and lifecycle.
+pub const DECISIONS: &str = "DECISIONS";
+/// Ring buffer of everything else.
+pub const ACTIVITY: &str = "ACTIVITY";
+/// Per-CPU array of counters, see [`crate::counter`].
+pub const COUNTERS: &str = "COUNTERS";
+/// Per-CPU scratch memory for records that are too long for the stack.
+pub const SCRATCH: &str = "SCRATCH";
+
+/// Hash: [`crate::adopt::MatchKey`] to the number of a pool.
+pub const MATCHES: &str = "MATCHES";
+/// Array with one entry: how many there are in [`MATCHES`].
+pub const MATCH_COUNT: &str = "MATCH_COUNT";
+/// Hash: [`crate::adopt::StandbyKey`] to the slot of a session.
+pub const STANDBY: &str = "STANDBY";
+
+/// Every map that is pinned, in the order they are created.
+pub const PINNED: [&str; 13] = [
+    TASKS,
+    SESSIONS,
+    SESSION_COUNTS,
+    POLICIES,
+    EGRESS,
+    EGRESS_BLOCKS,
+    DECISIONS,
+    ACTIVITY,
+    COUNTERS,
+    SCRATCH,
+    MATCHES,
+    MATCH_COUNT,
+    STANDBY,
+];

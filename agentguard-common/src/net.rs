@@ -1,0 +1,263 @@
+//! Addresses as the evaluator sees them: one 128-bit space for IPv4 and IPv6.
+//!
+//! An IPv4 address is held as its v4-mapped form (RFC 4291, 2.5.5.2), so that
+//! `10.0.0.1` and `::ffff:10.0.0.1` cannot be told apart, and one rule covers
+//! both ways of reaching the same host.
+
+use bytemuck::{Pod, Zeroable};
+
+/// `AF_UNSPEC` of `sys/socket.h`.
+pub const AF_UNSPEC: u16 = 0;
+/// `AF_UNIX`.
+pub const AF_UNIX: u16 = 1;
+/// `AF_INET`.
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`.
+pub const AF_INET6: u16 = 10;
+
+/// `IPPROTO_TCP`.
+pub const IPPROTO_TCP: u16 = 6;
+/// `IPPROTO_UDP`.
+pub const IPPROTO_UDP: u16 = 17;
+/// `IPPROTO_MPTCP`: TCP to every rule.
+pub const IPPROTO_MPTCP: u16 = 262;
+
+/// The bytes of a `sockaddr_in6`, the longest address read here.
+pub const SOCKADDR_MAX: usize = 28;
+/// The shortest usable `sockaddr_in`.
+const SOCKADDR_IN: usize = 16;
+/// The shortest usable `sockaddr_in6`: RFC 2133 had no scope id, and the kernel
+/// still takes that form (`SIN6_LEN_RFC2133`).
+const SOCKADDR_IN6: usize = 24;
+
+/// How many bits of an [`Address`] stand before the IPv4 part of a mapped one.
+pub const V4_PREFIX_BITS: u8 = 96;
+/// The bits that mark an IPv4 address: `::ffff:0:0/96`.
+const V4_MARK: u64 = 0xffff_0000_0000;
+
+/// An address in network order, as two numbers: bits 0-63 and 64-127.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct Address {
+    /// The first eight bytes.
+    pub high: u64,
+    /// The last eight bytes.
+    pub low: u64,
+}
+
+impl Address {
+    /// An IPv4 address from its number (`10.0.0.1` is `0x0a00_0001`).
+    #[inline(always)]
+    #[must_use]
+    pub const fn v4(number: u32) -> Self {
+        Self { high: 0, low: V4_MARK | number as u64 }
+    }
+
+    /// An address from 16 bytes in network order.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_octets(octets: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(octets);
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves are what is wanted")]
+        let (high, low) = ((number >> 64) as u64, number as u64);
+        Self { high, low }
+    }
+
+    /// The 16 bytes in network order.
+    #[must_use]
+    pub const fn octets(self) -> [u8; 16] {
+        (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
+    }
+
+    /// Whether this is an IPv4 address, mapped or not.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_v4(self) -> bool {
+        self.high == 0 && self.low >> 32 == V4_MARK >> 32
+    }
+
+    /// The first `bits` bits (0 to 128, more counts as 128), the rest zero.
+    #[inline(always)]
+    #[must_use]
+    pub const fn prefix(self, bits: u8) -> Self {
+        Self { high: keep(self.high, bits), low: keep(self.low, bits.saturating_sub(64)) }
+    }
+
+    /// The address that the kernel reaches for this one: connecting to "any"
+    /// (`0.0.0.0` or `::`) connects to the loopback address
+    /// (`ip_route_connect`, `tcp_v6_connect`).
+    #[inline(always)]
+    #[must_use]
+    pub const fn reached(self) -> Self {
+        if self.high == 0 && self.low == 0 {
+            return Self { high: 0, low: 1 };
+        }
+        if self.high == 0 && self.low == V4_MARK {
+            return Self::v4(0x7f00_0001);
+        }
+        self
+    }
+}
+
+/// Keeps the first `bits` bits of a number.
+#[inline(always)]
+const fn keep(number: u64, bits: u8) -> u64 {
+    if bits < 64 { number & !(u64::MAX >> bits) } else { number }
+}
+
+/// The transport protocols that rules tell apart, as a set of bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+pub struct Protocols(pub u8);
+
+impl Protocols {
+    /// TCP, and MPTCP with it.
+    pub const TCP: Self = Self(1);
+    /// UDP.
+    pub const UDP: Self = Self(2);
+    /// Both.
+    pub const ANY: Self = Self(3);
+
+    /// The set for a socket's protocol number; `None` for one that rules do not
+    /// speak of.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_socket(number: u16) -> Option<Self> {
+        match number {
+            IPPROTO_TCP | IPPROTO_MPTCP => Some(Self::TCP),
+            IPPROTO_UDP => Some(Self::UDP),
+            _ => None,
+        }
+    }
+
+    /// Whether the two sets share a protocol.
+    #[inline(always)]
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// An address and a port, read from a `sockaddr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// Where to.
+    pub address: Address,
+    /// The port, 0 to 65535.
+    pub port: u16,
+}
+
+/// What a `sockaddr` turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockaddr {
+    /// IPv4 or IPv6.
+    Inet(Destination),
+    /// `AF_UNSPEC`, which in `connect` takes a connection back.
+    Unspecified,
+    /// Another address family.
+    Other(u16),
+    /// Too short for what it claims to be.
+    Malformed,
+}
+
+/// Reads the first `len` bytes of a `sockaddr`, as far as they are given.
+///
+/// The port and the address are in network order there, the family in the
+/// host's (`struct sockaddr_in`, `struct sockaddr_in6`).
+#[inline(always)]
+#[must_use]
+pub fn parse_sockaddr(bytes: &[u8; SOCKADDR_MAX], len: usize) -> Sockaddr {
+    if len < 2 {
+        return Sockaddr::Malformed;
+    }
+    match u16::from_ne_bytes([bytes[0], bytes[1]]) {
+        AF_UNSPEC => Sockaddr::Unspecified,
+        AF_INET if len >= SOCKADDR_IN => Sockaddr::Inet(inet(bytes)),
+        AF_INET6 if len >= SOCKADDR_IN6 => Sockaddr::Inet(inet6(bytes)),
+        AF_INET | AF_INET6 => Sockaddr::Malformed,
+        other => Sockaddr::Other(other),
+    }
+}
+
+/// Reads the bytes as a `sockaddr_in`, whatever the family says.
+#[inline(always)]
+#[must_use]
+pub fn inet(bytes: &[u8; SOCKADDR_MAX]) -> Destination {
+    Destination {
+        address: Address::v4(u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]])),
+        port: u16::from_be_bytes([bytes[2], bytes[3]]),
+    }
+}
+
+#[inline(always)]
+fn inet6(bytes: &[u8; SOCKADDR_MAX]) -> Destination {
+    let half = |at: usize| {
+        u64::from_be_bytes([
+            bytes[at],
+            bytes[at + 1],
+            bytes[at + 2],
+            bytes[at + 3],
+            bytes[at + 4],
+            bytes[at + 5],
+            bytes[at + 6],
+            bytes[at + 7],
+        ])
+    };
+    Destination {
+        address: Address { high: half(8), low: half(16) },
+        port: u16::from_be_bytes([bytes[2], bytes[3]]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sockaddr(family: u16, port: u16, rest: &[u8]) -> [u8; SOCKADDR_MAX] {
+        let mut bytes = [0; SOCKADDR_MAX];
+        bytes[..2].copy_from_slice(&family.to_ne_bytes());
+        bytes[2..4].copy_from_slice(&port.to_be_bytes());
+        bytes[4..4 + rest.len()].copy_from_slice(rest);
+        bytes
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_address() {
+        let plain = parse_sockaddr(&sockaddr(AF_INET, 443, &[10, 77, 0, 3]), 16);
+        let mut mapped = [0; 20];
+        mapped[14..20].copy_from_slice(&[0xff, 0xff, 10, 77, 0, 3]);
+        assert_eq!(plain, parse_sockaddr(&sockaddr(AF_INET6, 443, &mapped), 28));
+    }
+
+    #[test]
+    fn short_addresses_are_malformed() {
+        for (family, shortest) in [(AF_INET, 16), (AF_INET6, 24)] {
+            let bytes = sockaddr(family, 1, &[]);
+            for len in 0..shortest {
+                assert_eq!(parse_sockaddr(&bytes, len), Sockaddr::Malformed, "{family} {len}");
+            }
+            assert!(matches!(parse_sockaddr(&bytes, shortest), Sockaddr::Inet(_)));
+        }
+    }
+
+    #[test]
+    fn any_means_loopback() {
+        assert_eq!(Address::v4(0).reached(), Address::v4(0x7f00_0001));
+        assert_eq!(Address::from_octets([0; 16]).reached().octets()[15], 1);
+        assert_eq!(Address::v4(5).reached(), Address::v4(5));
+    }
+
+    #[test]
+    fn octets_round_trip_and_prefixes_cut() {
+        let octets = [0xfd, 0x77, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14];
+        let address = Address::from_octets(octets);
+        assert_eq!(address.octets(), octets);
+        for bits in 0..=128u8 {
+            let expected = match bits {
+                0 => 0,
+                _ => u128::from_be_bytes(octets) & (u128::MAX << (128 - u32::from(bits))),
+            };
+            assert_eq!(address.prefix(bits).octets(), expected.to_be_bytes(), "/{bits}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Sessions as the kernel knows them: the label on a task, and the entry that
+//! the label points to.
+
+use bytemuck::{Pod, Zeroable};
+
+/// How many sessions can be alive at once. Slots are used again.
+pub const MAX_SESSIONS: u32 = 16_384;
+
+/// What every task of a session carries (task storage). Copied to each child
+/// before it can run; nothing in user space can take it off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct TaskLabel {
+    /// The session, a number that is never used again; 0 means no session.
+    pub session: u64,
+    /// Where its [`SessionEntry`] stands.
+    pub slot: u32,
+    /// Zero, room for later.
+    pub reserved: u32,
+}
+
+/// What the kernel needs to know of a session. Written by the daemon alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SessionEntry {
+    /// The session's number, equal to its tasks' [`TaskLabel::session`]; 0 marks
+    /// a free slot. A label that does not agree is denied everything.
+    pub session: u64,
+    /// The id of the session's cgroup.
+    pub cgroup: u64,
+    /// The slot of its policy.
+    pub policy: u32,
+    /// A [`State`].
+    pub state: u32,
+}
+
+/// What the kernel does with a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum State {
+    /// The policy is enforced.
+    Enforce = 1,
+    /// The policy is evaluated and recorded, nothing is refused.
+    Observe = 2,
+    /// The session is being ended: no fork, no exec, no connection.
+    Ending = 3,
+}
+
+impl State {
+    /// Reads a state from a map; anything unknown is `None`, and denied.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Enforce),
+            2 => Some(Self::Observe),
+            3 => Some(Self::Ending),
+            _ => None,
+        }
+    }
+}
+
+/// What the kernel counts for a session. Written by the kernel alone, apart from
+/// being cleared before a slot is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SessionCount {
+    /// Tasks (threads included) that are alive.
+    pub tasks: u64,
+}

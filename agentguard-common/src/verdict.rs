@@ -1,0 +1,134 @@
+//! The verdict: what a rule says, and what a hook answers.
+
+/// What is to happen to an action, from the mildest to the strongest.
+///
+/// The order is the precedence between rules of equal specificity: the greater
+/// wins (`deny` beats `ask` beats `allow`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Verdict {
+    /// Let it through.
+    Allow = 0,
+    /// Let it through and record it as noteworthy.
+    Audit = 1,
+    /// Hold it until a person or a program answers.
+    Ask = 2,
+    /// Refuse it.
+    Deny = 3,
+    /// Refuse it and end the session.
+    Kill = 4,
+}
+
+impl Verdict {
+    /// Reads a verdict that crossed a map or a ring buffer; `None` for a byte
+    /// that is no verdict.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Allow),
+            1 => Some(Self::Audit),
+            2 => Some(Self::Ask),
+            3 => Some(Self::Deny),
+            4 => Some(Self::Kill),
+            _ => None,
+        }
+    }
+
+    /// Whether the action goes on. `ask` does not, until it has been answered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn passes(self) -> bool {
+        matches!(self, Self::Allow | Self::Audit)
+    }
+
+    /// The word used in policies, logs and commands.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Audit => "audit",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// Why a verdict was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Reason {
+    /// A rule of the policy matched; the event carries its id.
+    Rule = 0,
+    /// No rule matched: the section's default.
+    Default = 1,
+    /// The address could not be read or is of no use (too short, unknown family).
+    Malformed = 2,
+    /// Neither TCP nor UDP, which is all that egress rules speak of.
+    Protocol = 3,
+    /// The session or its policy is not in the kernel's tables.
+    NoPolicy = 4,
+    /// The session is being ended.
+    Ending = 5,
+    /// A new process could not be labelled.
+    NoLabel = 6,
+    /// A program matches a policy, and no session stands by for it.
+    NoStandby = 7,
+}
+
+impl Reason {
+    /// Reads a reason from an event; `None` for a byte that is none.
+    #[must_use]
+    pub const fn from_u8(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::Rule),
+            1 => Some(Self::Default),
+            2 => Some(Self::Malformed),
+            3 => Some(Self::Protocol),
+            4 => Some(Self::NoPolicy),
+            5 => Some(Self::Ending),
+            6 => Some(Self::NoLabel),
+            7 => Some(Self::NoStandby),
+            _ => None,
+        }
+    }
+
+    /// The word used in logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Default => "default",
+            Self::Malformed => "malformed",
+            Self::Protocol => "protocol",
+            Self::NoPolicy => "no-policy",
+            Self::Ending => "ending",
+            Self::NoLabel => "no-label",
+            Self::NoStandby => "no-standby",
+        }
+    }
+}
+
+/// What the evaluator answers: the verdict, why, and by which rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ruling {
+    /// What is to happen.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The rule's number within its policy, from 1; [`RULE_NONE`] where none decided.
+    pub rule: u32,
+}
+
+/// The rule number that stands for "no rule".
+pub const RULE_NONE: u32 = 0;
+
+impl Ruling {
+    /// A refusal that no rule asked for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn closed(reason: Reason) -> Self {
+        Self { verdict: Verdict::Deny, reason, rule: RULE_NONE }
+    }
+}
