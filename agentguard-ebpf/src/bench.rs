@@ -1,0 +1,207 @@
+//! The programs that `cargo xtask bench` measures: what the hooks on egress do, in
+//! programs of a type that every kernel lets `BPF_PROG_TEST_RUN` run
+//! (cgroup_skb). They call the functions that the hooks call, on the same maps.
+//! What differs: the address and the socket's family and protocol come from a map
+//! of requests and not from a hook's arguments.
+#![no_std]
+#![no_main]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "helpers pack two numbers into one, and sizes are known to be small"
+)]
+
+/// The names are for those who fill the maps.
+const _: [&str; 2] = [bench_request::REQUESTS, bench_request::CURSOR];
+
+mod atomic;
+mod bench_request;
+#[path = "hooks/egress.rs"]
+#[expect(dead_code, reason = "there is no struct socket to read")]
+mod egress;
+mod emit;
+#[expect(dead_code, reason = "there are no hook arguments to read")]
+mod kernel;
+mod maps;
+#[expect(dead_code, reason = "no record is longer than the stack")]
+mod scratch;
+#[expect(dead_code, reason = "nothing is labelled here")]
+mod session;
+
+use agentguard_common::egress::{Entry, MAX_ENTRIES};
+use agentguard_common::event::Kind;
+use agentguard_common::net::Sockaddr;
+use agentguard_common::session::TaskLabel;
+use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
+use aya_ebpf::btf_maps::{Array, HashMap};
+use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
+use aya_ebpf::macros::{btf_map, cgroup_skb};
+use aya_ebpf::programs::SkBuffContext;
+
+use crate::bench_request::{Cursor, MAX_REQUESTS, Request};
+use crate::egress::{Asked, Socket};
+
+/// What a cgroup_skb program returns to let a packet pass.
+const PASS: i32 = 1;
+/// What it returns to drop it.
+const REFUSE: i32 = 0;
+
+#[btf_map]
+static REQUESTS: Array<Request, { MAX_REQUESTS as usize }> = Array::new();
+
+#[btf_map]
+static CURSOR: Array<Cursor, 1> = Array::new();
+
+/// The same rules in a trie, for comparison: policy and address to the entry.
+#[btf_map]
+static TRIE: LpmTrie<[u8; 20], Entry, { MAX_ENTRIES as usize }> = LpmTrie::new();
+
+/// Labels by cgroup, for kernels that keep task storage from cgroup_skb programs.
+#[btf_map]
+static CGROUPS: HashMap<u64, TaskLabel, 1024> = HashMap::new();
+
+/// What everything is compared with.
+#[cgroup_skb(egress)]
+fn empty(_: SkBuffContext) -> i32 {
+    PASS
+}
+
+/// A hook as far as the label: what an unguarded task pays.
+#[cgroup_skb(egress)]
+fn label(_: SkBuffContext) -> i32 {
+    verdict(session::current().is_some())
+}
+
+/// A hook as far as the address.
+#[cgroup_skb(egress)]
+fn address(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    verdict(to.address.low != label.session)
+}
+
+/// A hook as far as the session and its policy.
+#[cgroup_skb(egress)]
+fn policy(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    let Some(entry) = session::entry(&label) else { return REFUSE };
+    let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
+    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    verdict(to.address.low != policy.tag)
+}
+
+/// A hook as far as the ruling.
+#[cgroup_skb(egress)]
+fn decide(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    let (ruling, _, observed) = egress::rule(&label, &asked);
+    verdict(ruling.verdict.passes() || observed)
+}
+
+/// [`decide`] for one request after another.
+#[cgroup_skb(egress)]
+fn decide_each(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked_next() else { return REFUSE };
+    let (ruling, _, observed) = egress::rule(&label, &asked);
+    verdict(ruling.verdict.passes() || observed)
+}
+
+/// A whole hook, with its counters and its record.
+#[cgroup_skb(egress)]
+fn record(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    verdict(egress::decide(Kind::Connect, &label, &asked))
+}
+
+/// [`label`] with the stand-in: the label by the cgroup.
+#[cgroup_skb(egress)]
+fn label_by_cgroup(_: SkBuffContext) -> i32 {
+    verdict(by_cgroup().is_some())
+}
+
+/// [`decide`] with the stand-in.
+#[cgroup_skb(egress)]
+fn decide_by_cgroup(_: SkBuffContext) -> i32 {
+    let Some(label) = by_cgroup() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    let (ruling, _, observed) = egress::rule(&label, &asked);
+    verdict(ruling.verdict.passes() || observed)
+}
+
+/// [`decide`] with a trie in the place of the search over hashes.
+#[cgroup_skb(egress)]
+fn decide_by_trie(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(asked) = asked() else { return REFUSE };
+    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    let Some(entry) = session::entry(&label) else { return REFUSE };
+    let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
+    let mut data = [0u8; 20];
+    data[..4].copy_from_slice(&entry.policy.to_ne_bytes());
+    data[4..].copy_from_slice(&to.address.reached().octets());
+    let found = TRIE.get(&LpmKey::new(160, data));
+    verdict(match found {
+        Some(entry) => entry.rules[0].first == to.port && entry.rules[0].verdict == 0,
+        None => policy.egress_default == 0,
+    })
+}
+
+#[inline(always)]
+const fn verdict(passes: bool) -> i32 {
+    if passes { PASS } else { REFUSE }
+}
+
+#[inline(always)]
+fn by_cgroup() -> Option<TaskLabel> {
+    // SAFETY: the helper has no preconditions.
+    let cgroup = unsafe { bpf_get_current_cgroup_id() };
+    // SAFETY: labels are not replaced while programs run.
+    unsafe { CGROUPS.get(cgroup) }.copied()
+}
+
+/// What the first request asks for.
+#[inline(always)]
+fn asked() -> Option<Asked> {
+    read(REQUESTS.get(0)?)
+}
+
+/// What the next request asks for.
+#[inline(always)]
+fn asked_next() -> Option<Asked> {
+    let cursor = CURSOR.get_ptr_mut(0)?;
+    // SAFETY: a live map value; one run at a time uses it.
+    let at = unsafe {
+        let at = (*cursor).next & (*cursor).mask;
+        (*cursor).next = at + 1;
+        at
+    };
+    read(REQUESTS.get(at)?)
+}
+
+/// Reads a request as a hook reads its arguments.
+#[inline(always)]
+fn read(request: &Request) -> Option<Asked> {
+    // SAFETY: the request has room for more than an address.
+    let (address, _) = unsafe { egress::address(request.sockaddr.as_ptr(), request.len as i32) }?;
+    let socket = Socket { family: request.family, protocol: request.protocol };
+    if egress::left_alone(socket.family) {
+        return None;
+    }
+    Some(Asked { address, socket })
+}
+
+/// Unreachable: nothing here panics.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// As for the guard's own programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

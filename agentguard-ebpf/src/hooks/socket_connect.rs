@@ -1,0 +1,37 @@
+//! `security_socket_connect`, called by `__sys_connect_file` (6.1 to 7.x) with
+//! the address already in kernel memory, for the system call and for io_uring:
+//! decides connections.
+
+use agentguard_common::event::Kind;
+use agentguard_common::net::{self, Sockaddr};
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::egress::{self, Asked};
+use super::{PASS, REFUSE};
+use crate::session;
+
+#[lsm(hook = "socket_connect")]
+fn socket_connect(ctx: LsmContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    // SAFETY: the hook's first argument is the `struct socket`.
+    let socket = unsafe { egress::socket(ctx.arg(0)) };
+    if egress::left_alone(socket.family) {
+        return PASS;
+    }
+    let len: i32 = ctx.arg(2);
+    // SAFETY: the hook's second argument is the address, in kernel memory that is
+    // as long as `struct sockaddr_storage`.
+    let asked = match unsafe { egress::address(ctx.arg(1), len) } {
+        // Takes a connection back; there is nowhere to go.
+        Some((Sockaddr::Unspecified, _)) if net_socket(socket.family) => return PASS,
+        Some((address, _)) => Asked { address, socket },
+        None => Asked { address: Sockaddr::Malformed, socket },
+    };
+    if egress::decide(Kind::Connect, &label, &asked) { PASS } else { REFUSE }
+}
+
+#[inline(always)]
+const fn net_socket(family: u16) -> bool {
+    matches!(family, net::AF_INET | net::AF_INET6)
+}

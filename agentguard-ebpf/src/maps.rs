@@ -1,0 +1,131 @@
+//! The maps. All but one are pinned by the daemon, under the names they have here (and
+//! in `agentguard_common::map`).
+
+use agentguard_common::adopt::{MAX_MATCHES, MAX_POOLS, MatchKey, STANDBY as PLACES, StandbyKey};
+use agentguard_common::answer::{Answer, MAX_ANSWERS, Question};
+use agentguard_common::counter;
+use agentguard_common::egress::{
+    Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
+};
+use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, TaskLabel};
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::macros::btf_map;
+
+use crate::scratch::Scratch;
+
+/// Room for denials and lifecycle: about 17,000 of them.
+const DECISIONS_BYTES: usize = 2 << 20;
+/// Room for everything else.
+const ACTIVITY_BYTES: usize = 8 << 20;
+
+/// Task storage, which aya-ebpf has no type for: a map definition is a structure
+/// of pointers whose types say what the map is.
+#[repr(C)]
+pub(crate) struct TaskStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+    map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
+    max_entries: *const [i32; 0],
+    key: *const i32,
+    value: *const T,
+}
+
+// SAFETY: the structure describes a map and is never read; the kernel
+// synchronises what is behind it.
+unsafe impl<T> Sync for TaskStorage<T> {}
+
+impl<T> TaskStorage<T> {
+    const fn new() -> Self {
+        Self {
+            r#type: core::ptr::null(),
+            map_flags: core::ptr::null(),
+            max_entries: core::ptr::null(),
+            key: core::ptr::null(),
+            value: core::ptr::null(),
+        }
+    }
+}
+
+#[btf_map]
+pub(crate) static TASKS: TaskStorage<TaskLabel> = TaskStorage::new();
+
+#[btf_map]
+pub(crate) static SESSIONS: Array<SessionEntry, { MAX_SESSIONS as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static SESSION_COUNTS: Array<SessionCount, { MAX_SESSIONS as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static POLICIES: Array<PolicyEntry, { MAX_POLICIES as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static EGRESS: HashMap<
+    Key,
+    Entry,
+    { MAX_ENTRIES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static EGRESS_BLOCKS: HashMap<
+    BlockKey,
+    Block,
+    { MAX_BLOCKS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+/// Rulings remembered. Not pinned: another build of the programs may rule otherwise.
+#[btf_map]
+pub(crate) static ANSWERS: LruHashMap<Question, Answer, { MAX_ANSWERS as usize }> =
+    LruHashMap::new();
+
+#[btf_map]
+pub(crate) static DECISIONS: RingBuf<[u8; 1], DECISIONS_BYTES> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static ACTIVITY: RingBuf<[u8; 1], ACTIVITY_BYTES> = RingBuf::new();
+
+#[btf_map]
+pub(crate) static COUNTERS: PerCpuArray<u64, { counter::SLOTS as usize }> = PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static SCRATCH: PerCpuArray<Scratch, { crate::scratch::SLOTS as usize }> =
+    PerCpuArray::new();
+
+#[btf_map]
+pub(crate) static MATCHES: HashMap<
+    MatchKey,
+    u32,
+    { MAX_MATCHES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static MATCH_COUNT: Array<u32, 1> = Array::new();
+
+#[btf_map]
+pub(crate) static STANDBY: HashMap<
+    StandbyKey,
+    u32,
+    { (MAX_POOLS * PLACES) as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+/// The kernel's tables, as the evaluator sees them.
+pub(crate) struct Maps;
+
+impl Table for Maps {
+    #[inline(always)]
+    fn entry(&self, key: &Key) -> Option<&Entry> {
+        // SAFETY: entries are only ever replaced whole by the daemon; a reader
+        // that races with that sees the old or the new one (RCU).
+        unsafe { EGRESS.get(key) }
+    }
+
+    #[inline(always)]
+    fn block(&self, key: &BlockKey) -> Option<&Block> {
+        // SAFETY: as above.
+        unsafe { EGRESS_BLOCKS.get(key) }
+    }
+}

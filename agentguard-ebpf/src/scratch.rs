@@ -1,0 +1,50 @@
+//! Memory for records that are longer than the 512 bytes of a program's stack.
+//!
+//! A hook stays on its CPU but can be preempted there by another task that enters
+//! the same hook, so per-CPU memory alone is not private: each CPU has a few
+//! pieces, and a hook takes one by an atomic exchange and gives it back.
+
+use crate::atomic;
+use crate::maps::SCRATCH;
+
+/// Pieces a CPU has. A hook that finds none free counts its record as lost.
+pub(crate) const SLOTS: u32 = 4;
+/// The bytes of a piece, see `hooks/bprm_committed_creds.rs` for the sum.
+pub(crate) const BYTES: usize = 11_392;
+
+/// One piece.
+#[repr(C, align(8))]
+pub(crate) struct Scratch {
+    /// Never written through: on kernels up to 6.1 a faulting string read can
+    /// write one byte before its destination.
+    guard: u64,
+    /// The memory.
+    pub(crate) bytes: [u8; BYTES],
+    busy: u64,
+}
+
+impl Scratch {
+    /// Takes a free piece of this CPU.
+    #[inline(always)]
+    pub(crate) fn take() -> Option<*mut Self> {
+        for slot in 0..SLOTS {
+            let piece = SCRATCH.get_ptr_mut(slot)?;
+            // SAFETY: the pointer is to a live map value.
+            if unsafe { atomic::swap(&raw mut (*piece).busy, 1) } == 0 {
+                return Some(piece);
+            }
+        }
+        None
+    }
+
+    /// Gives a piece back.
+    ///
+    /// # Safety
+    ///
+    /// `piece` must come from [`Self::take`] and not be used afterwards.
+    #[inline(always)]
+    pub(crate) unsafe fn give(piece: *mut Self) {
+        // SAFETY: by the contract above.
+        unsafe { atomic::swap(&raw mut (*piece).busy, 0) };
+    }
+}
