@@ -1,0 +1,99 @@
+//! The clients' end of the control socket, for commands: one question, one answer.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use super::protocol::{LINE_LIMIT, Request, Response};
+use super::wire;
+use crate::error::{Error, Result};
+
+/// A connection to the daemon.
+pub struct Client {
+    socket: UnixStream,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDaemon`] where none answers.
+    pub fn connect(path: &Path) -> Result<Self> {
+        let socket = UnixStream::connect(path)
+            .map_err(|source| Error::NoDaemon { path: path.to_owned(), source })?;
+        Ok(Self { socket })
+    }
+
+    /// Asks, and waits for the answer. A refusal is an error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] with what the daemon answered.
+    pub fn ask(
+        &self,
+        request: &Request,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> Result<(Response, Option<OwnedFd>)> {
+        let lost = Error::system::<std::io::Error>;
+        let mut line =
+            serde_json::to_vec(request).map_err(|error| Error::Protocol(error.to_string()))?;
+        line.push(b'\n');
+        let mut sent = wire::send(&self.socket, &line, fd).map_err(lost("ask the daemon"))?;
+        while sent < line.len() {
+            sent +=
+                wire::send(&self.socket, &line[sent..], None).map_err(lost("ask the daemon"))?;
+        }
+        let (mut answer, mut passed) = (Vec::new(), None);
+        let mut buffer = [0; 4096];
+        while answer.last() != Some(&b'\n') {
+            let (read, fd) = wire::receive(&self.socket, &mut buffer)
+                .map_err(lost("read the daemon's answer"))?;
+            passed = fd.or(passed);
+            if read == 0 || answer.len() > LINE_LIMIT {
+                return Err(Error::Protocol("the connection was closed in mid-answer".into()));
+            }
+            answer.extend_from_slice(&buffer[..read]);
+        }
+        match serde_json::from_slice(&answer) {
+            Ok(Response::Error { message, code }) => Err(Error::Remote { message, code }),
+            Ok(response) => Ok((response, passed)),
+            Err(error) => Err(Error::Protocol(error.to_string())),
+        }
+    }
+
+    /// Asks for events and hands each line to `take`, until it says no or the
+    /// daemon closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] where the daemon refuses.
+    pub fn events(&self, request: &Request, mut take: impl FnMut(&str) -> bool) -> Result<()> {
+        let mut line =
+            serde_json::to_vec(request).map_err(|error| Error::Protocol(error.to_string()))?;
+        line.push(b'\n');
+        wire::send(&self.socket, &line, None).map_err(Error::system("ask the daemon"))?;
+        let mut reader = BufReader::new(&self.socket);
+        let mut first = true;
+        loop {
+            let mut line = String::new();
+            let read = reader.by_ref().take(LINE_LIMIT as u64).read_line(&mut line);
+            if read.map_err(Error::system("read events"))? == 0 {
+                return Ok(());
+            }
+            if std::mem::take(&mut first) {
+                match serde_json::from_str(&line) {
+                    Ok(Response::Events) => continue,
+                    Ok(Response::Error { message, code }) => {
+                        return Err(Error::Remote { message, code });
+                    }
+                    _ => return Err(Error::Protocol(line)),
+                }
+            }
+            if !take(line.trim_end()) {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `load` and `unload`.
+
+use std::os::fd::AsFd as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::api::Client;
+use crate::error::{Error, Result};
+use crate::kernel::{self, Pins, Tables};
+use crate::session::pidfd_open;
+
+#[derive(Debug, Args)]
+pub(super) struct UnloadArguments {
+    /// Also while sessions run; they are not guarded any more then
+    #[arg(long)]
+    force: bool,
+}
+
+pub(super) fn unload(arguments: &UnloadArguments, socket: &Path) -> Result<ExitCode> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::NotRoot { what: "agentguard unload" });
+    }
+    if Client::connect(socket).is_ok() {
+        return Err(Error::Refused("the daemon is running: stop it first".into()));
+    }
+    let pins = Pins::default();
+    if pins.exist() {
+        refuse_guarded(&pins.tables()?)?;
+    }
+    if pins.exist() && !arguments.force {
+        let tables = pins.tables()?;
+        let mut running = 0;
+        for (slot, _) in tables.sessions()? {
+            running += usize::from(tables.tasks_of(slot)? > 0);
+        }
+        if running > 0 {
+            return Err(Error::Busy(running));
+        }
+    }
+    let unloaded = kernel::unload(&pins)?;
+    crate::session::Cgroups::new()?.remove_all();
+    match unloaded {
+        true => println!("agentguard's programs and tables are off this kernel"),
+        false => println!("there was nothing to unload"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A guarded process may not take the guard off.
+fn refuse_guarded(tables: &Tables) -> Result<()> {
+    let me = i32::try_from(std::process::id()).ok().and_then(pidfd_open);
+    match me.map(|me| tables.label(me.as_fd())).transpose()?.flatten() {
+        Some(_) => Err(Error::Refused("a guarded process may not do this".into())),
+        None => Ok(()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LoadArguments {
+    /// Print what the verifier said of programs that were not loaded
+    #[arg(long)]
+    verifier_log: bool,
+}
+
+pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::NotRoot { what: "agentguard load" });
+    }
+    let programs = kernel::measure()?;
+    println!(
+        "{:<22} {:<7} {:>12} {:>9} {:>12}  OUTCOME",
+        "PROGRAM", "TYPE", "INSTRUCTIONS", "VERIFIED", "TIME"
+    );
+    let mut failed = None;
+    for program in &programs {
+        let number = |number: Option<u32>| {
+            number.map_or_else(|| "-".to_owned(), |number| number.to_string())
+        };
+        println!(
+            "{:<22} {:<7} {:>12} {:>9} {:>9.1} ms  {}",
+            program.name,
+            program.kind,
+            number(program.instructions),
+            number(program.verified),
+            program.time.as_secs_f64() * 1000.0,
+            program.outcome.as_ref().map_or_else(
+                |why| format!("not loaded: {}", first_line(why)),
+                |()| "loaded".into()
+            ),
+        );
+        if let Err(why) = &program.outcome {
+            failed.get_or_insert(Error::Load {
+                program: program.name.clone(),
+                why: first_line(why).into(),
+            });
+        }
+    }
+    for program in programs.iter().filter(|_| arguments.verifier_log) {
+        if let Err(why) = &program.outcome {
+            println!("\n{}:\n{why}", program.name);
+        }
+    }
+    failed.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// A table has no room for the verifier's whole log.
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or("")
+}

@@ -1,0 +1,152 @@
+//! The command line: what each command is called, what it takes, and which
+//! function does it.
+
+mod doctor;
+mod events;
+mod load;
+mod manual;
+mod policy;
+mod run;
+mod sessions;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+use crate::api::SOCKET;
+use crate::daemon;
+use crate::error::Result;
+
+/// Watches and confines what AI agents do on this host.
+///
+/// The daemon puts policies into the kernel, which decides every connection of an
+/// agent's processes. `agentguard run --agent NAME -- COMMAND` starts a command as
+/// an agent; everything that comes of it is held to that agent's policy.
+#[derive(Debug, Parser)]
+#[command(name = "agentguard", version, propagate_version = true, after_help = AFTER_HELP)]
+struct Arguments {
+    /// The daemon's control socket
+    #[arg(long, global = true, value_name = "PATH", default_value = SOCKET, env = "AGENTGUARD_SOCKET")]
+    socket: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+First steps:
+  agentguard policy check policies/      is the policy right?
+  sudo agentguard daemon                 start enforcing (or: systemctl start agentguard)
+  agentguard run --agent coder -- bash   run a command as the agent `coder`
+  agentguard events --follow             watch what is decided
+  sudo agentguard doctor                 what is enforced on this host, proven by trying
+
+Exit codes are listed by `agentguard exit-codes`.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Enforce policies, and serve the other commands (needs root)
+    Daemon(DaemonArguments),
+    /// Run a command as an agent
+    Run(run::RunArguments),
+    /// List sessions
+    Ps(sessions::PsArguments),
+    /// End a session and every process of it
+    Kill(sessions::KillArguments),
+    /// Show what was decided
+    Events(events::EventsArguments),
+    /// Check and explain policy files; needs neither root nor a daemon
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Say what is enforced on this host, by trying it (needs root)
+    Doctor(doctor::DoctorArguments),
+    /// Take the kernel programs off; sessions are no longer guarded (needs root)
+    Unload(load::UnloadArguments),
+    /// Load every kernel program, show a table of them, and unload (needs root)
+    Load(load::LoadArguments),
+    /// List the exit codes
+    ExitCodes,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
+    /// The trial process of `doctor`
+    #[command(hide = true)]
+    Probe,
+}
+
+#[derive(Debug, Args)]
+struct DaemonArguments {
+    /// Directory of policy files (*.yaml)
+    #[arg(long, value_name = "DIR", default_value = "/etc/agentguard/policies")]
+    policies: PathBuf,
+    /// The JSON log; `-` for standard output
+    #[arg(long, value_name = "FILE", default_value = "/var/log/agentguard/events.jsonl")]
+    log: PathBuf,
+    /// Put activity (exec, fork, exit) into the log too
+    #[arg(long)]
+    log_activity: bool,
+    /// Directory of the daemon's memory across restarts
+    #[arg(long, value_name = "DIR", default_value = "/run/agentguard")]
+    state: PathBuf,
+}
+
+/// Does what the command line asks for.
+///
+/// # Errors
+///
+/// What the command could not do.
+pub fn run() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let socket = arguments.socket;
+    if !matches!(arguments.command, Command::Daemon(_) | Command::Run(_)) {
+        // A reader that has seen enough ends us quietly, as it does other commands.
+        // SAFETY: the default disposition runs no code of ours.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    }
+    match arguments.command {
+        Command::Daemon(arguments) => start_daemon(arguments, socket),
+        Command::Run(arguments) => run::run(arguments, &socket),
+        Command::Ps(arguments) => sessions::ps(&arguments, &socket),
+        Command::Kill(arguments) => sessions::kill(&arguments, &socket),
+        Command::Events(arguments) => events::events(arguments, &socket),
+        Command::Policy(command) => policy::policy(&command),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
+        Command::Unload(arguments) => load::unload(&arguments, &socket),
+        Command::Load(arguments) => load::load(&arguments),
+        Command::ExitCodes => Ok(manual::exit_codes()),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
+        Command::Man { directory } => manual::pages(&directory),
+        Command::Probe => crate::doctor::probe::run()
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(crate::Error::system("run the trial")),
+    }
+}
+
+fn start_daemon(arguments: DaemonArguments, socket: PathBuf) -> Result<ExitCode> {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AGENTGUARD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let DaemonArguments { policies, log, log_activity, state } = arguments;
+    daemon::run(&daemon::Config { socket, policies, state, log, log_activity })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::command().debug_assert();
+    }
+}

@@ -1,0 +1,185 @@
+//! What the control socket asks of the daemon.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use tokio::sync::broadcast::Receiver;
+
+use super::{Daemon, State};
+use crate::api::{Response, Row};
+use crate::doctor;
+use crate::error::{Error, Result};
+use crate::event::Outcome;
+use crate::kernel::Tables;
+use crate::session::{
+    Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
+};
+use crate::sink::Sent;
+
+/// A session that has begun and waits for its process.
+pub struct Begun {
+    /// The session.
+    pub session: Session,
+    /// What `TRACEPARENT` is to be in its environment.
+    pub traceparent: String,
+    /// Its cgroup.
+    pub cgroup: File,
+}
+
+impl Daemon {
+    /// Begins a session.
+    ///
+    /// # Errors
+    ///
+    /// Where the agent is not declared or the kernel has no room.
+    pub fn begin(
+        &self,
+        uid: u32,
+        agent: &str,
+        workspace: String,
+        command: Vec<String>,
+        traceparent: Option<&str>,
+    ) -> Result<Begun> {
+        let correlation = Correlation::new(traceparent)?;
+        let mut state = self.state.borrow_mut();
+        let State { sessions, policies, store, .. } = &mut *state;
+        let new = NewSession {
+            correlation_id: correlation.trace_id,
+            uid,
+            command,
+            workspace,
+            ..new_session(agent, policies, &self.tables, store)?
+        };
+        let (session, cgroup) = sessions.begin(new, &self.tables)?;
+        Ok(Begun { session, traceparent: correlation.traceparent, cgroup: cgroup.open()? })
+    }
+
+    /// Makes a process of that user the first of its session.
+    ///
+    /// # Errors
+    ///
+    /// Where it may not be, or is gone.
+    pub fn enrol(&self, uid: u32, number: u64, pidfd: &OwnedFd) -> Result<()> {
+        let pid = doctor::pid_of(pidfd)?;
+        let owner = procfs::process::Process::new(pid).and_then(|process| process.uid());
+        if uid != 0 && owner.ok() != Some(uid) {
+            return Err(Error::Refused("the process belongs to another user".into()));
+        }
+        let session = self.state.borrow_mut().sessions.enrol(number, pidfd, pid, &self.tables)?;
+        self.tell(
+            "session.start",
+            Some(&session),
+            session.command.join(" "),
+            Outcome::Success,
+            None,
+        );
+        Ok(())
+    }
+
+    /// Gives up a session that was begun and never entered.
+    pub fn abandon(&self, number: u64) {
+        let mut state = self.state.borrow_mut();
+        let starting = state.sessions.get(number).is_some_and(|session| session.pid == 0);
+        if starting && let Err(error) = state.sessions.finish(number, &self.tables) {
+            tracing::error!(%error, "cannot give up a session");
+        }
+    }
+
+    /// Why agentguard ended a session, if it did and the asker may know.
+    pub fn fate(&self, id: &str, may: impl Fn(u32) -> bool) -> Option<String> {
+        let state = self.state.borrow();
+        let mut known = state.sessions.live().chain(state.sessions.ended());
+        known.find(|session| session.id == id && may(session.uid))?.killed.clone()
+    }
+
+    /// A running session.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none of that id.
+    pub fn find(&self, id: &str) -> Result<Session> {
+        self.state.borrow().sessions.find(id).cloned()
+    }
+
+    /// Lets a session do nothing more, and says how to kill its processes.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn end(&self, number: u64, why: &str) -> Result<Doomed> {
+        let (doomed, session) = {
+            let mut state = self.state.borrow_mut();
+            let doomed = state.sessions.end(number, why, &self.tables)?;
+            (doomed, state.sessions.get(number).cloned())
+        };
+        let resource = session.as_ref().map(|session| session.id.clone()).unwrap_or_default();
+        self.tell(
+            "session.kill",
+            session.as_ref(),
+            resource,
+            Outcome::Success,
+            Some(why.to_owned()),
+        );
+        Ok(doomed)
+    }
+
+    /// The sessions, with their tasks.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables cannot be read.
+    pub fn rows(&self, ended: bool) -> Result<Vec<Row>> {
+        let state = self.state.borrow();
+        let mut rows = Vec::new();
+        for session in state.sessions.ended().filter(|_| ended) {
+            rows.push(Row { session: session.clone(), tasks: 0 });
+        }
+        let shown = |session: &&Session| session.state != Phase::Standby;
+        for session in state.sessions.live().filter(shown) {
+            rows.push(Row { session: session.clone(), tasks: self.tables.tasks_of(session.slot)? });
+        }
+        Ok(rows)
+    }
+
+    /// What was recorded, and what is to come.
+    #[must_use]
+    pub fn listen(&self) -> (Vec<Sent>, Receiver<Sent>) {
+        self.state.borrow().recent.listen()
+    }
+
+    /// How the daemon is.
+    #[must_use]
+    pub fn status(&self) -> Response {
+        let state = self.state.borrow();
+        Response::Status {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            agents: state.policies.count(),
+            sessions: state.sessions.live().count(),
+        }
+    }
+}
+
+/// A session of an agent under its declared policy, for nobody in particular.
+pub(super) fn new_session(
+    agent: &str,
+    policies: &mut Policies,
+    tables: &Tables,
+    store: &Store,
+) -> Result<NewSession> {
+    let (hash, mode) = {
+        let policy = policies.declared(agent)?;
+        (crate::hex(&policy.hash), policy.mode)
+    };
+    Ok(NewSession {
+        agent: agent.to_owned(),
+        policy_hash: hash,
+        policy: policies.slot(agent, tables, store)?,
+        state: kernel_state(mode),
+        correlation_id: Correlation::new(None)?.trace_id,
+        uid: 0,
+        command: Vec::new(),
+        workspace: String::new(),
+        phase: Phase::Starting,
+    })
+}

@@ -1,0 +1,259 @@
+//! Everything that can go wrong, with what was tried, on what, and what to do
+//! about it; and the one table of exit codes.
+
+use std::path::PathBuf;
+
+use crate::policy::PolicyErrors;
+
+/// An error of the library or of a command.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory could not be used.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was tried: "read", "create", …
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A system call that is not about one file failed.
+    #[error("cannot {action}: {source}")]
+    System {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The caller is not root.
+    #[error("{what} needs root: run it with sudo, or as a service")]
+    NotRoot {
+        /// The command.
+        what: &'static str,
+    },
+    /// The kernel has no type information.
+    #[error(
+        "this kernel has no BTF (/sys/kernel/btf/vmlinux): {source}\n  = use a kernel built with CONFIG_DEBUG_INFO_BTF, as those of all current distributions are"
+    )]
+    NoBtf {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A member of a kernel structure is not there.
+    #[error(
+        "this kernel's BTF has no {structure}.{member}, which agentguard reads\n  = supported kernels: 6.1 and newer"
+    )]
+    NoMember {
+        /// The structure.
+        structure: &'static str,
+        /// The member.
+        member: &'static str,
+    },
+    /// BPF programs cannot enforce anything here.
+    #[error(
+        "this kernel does not let BPF programs decide (BPF LSM): {why}\n  = add `bpf` to the kernel command line's lsm= list, for example lsm=landlock,lockdown,yama,integrity,apparmor,bpf, and reboot"
+    )]
+    NoLsm {
+        /// What showed it.
+        why: String,
+    },
+    /// The daemon was built without its kernel programs.
+    #[error(
+        "this agentguard was built without its kernel programs\n  = build it with `cargo xtask build`"
+    )]
+    NoObject,
+    /// The kernel programs could not be loaded.
+    #[error("cannot load the kernel program {program}: {why}")]
+    Load {
+        /// Which program, or "object" for the file as a whole.
+        program: String,
+        /// What the loader or the verifier said.
+        why: String,
+    },
+    /// Pins of another layout are in force.
+    #[error(
+        "{path} was left by an agentguard whose kernel tables have another layout\n  = end its sessions, then run `agentguard unload` with that version", path = path.display()
+    )]
+    ForeignPins {
+        /// Where they are.
+        path: PathBuf,
+    },
+    /// A table in the kernel is full.
+    #[error("the kernel's table of {what} is full ({limit})\n  = {mend}")]
+    Full {
+        /// Which table.
+        what: &'static str,
+        /// How many it holds.
+        limit: u32,
+        /// What to do.
+        mend: &'static str,
+    },
+    /// A policy does not hold up.
+    #[error("{0}")]
+    Policy(#[from] PolicyErrors),
+    /// A `match:` entry can never match.
+    #[error("{path}: match: {what}\n  = correct the entry or leave it out", path = path.display())]
+    Match {
+        /// The policy.
+        path: PathBuf,
+        /// The entry, and why.
+        what: String,
+    },
+    /// No policy for the agent.
+    #[error(
+        "no policy declares the agent {agent:?}\n  = declared: {declared}; policies are read from {directory}"
+    )]
+    UnknownAgent {
+        /// The name asked for.
+        agent: String,
+        /// The names there are.
+        declared: String,
+        /// Where policies come from.
+        directory: String,
+    },
+    /// No such session.
+    #[error("there is no session {0:?}\n  = `agentguard ps` lists those that are running")]
+    UnknownSession(String),
+    /// The daemon cannot be reached.
+    #[error(
+        "no agentguard daemon answers at {path}: {source}\n  = start it: `sudo systemctl start agentguard`, or `sudo agentguard daemon` in another terminal", path = path.display()
+    )]
+    NoDaemon {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another daemon holds the lock.
+    #[error(
+        "an agentguard daemon is already running (pid {pid})\n  = stop it first, or use it: `agentguard ps`"
+    )]
+    AlreadyRunning {
+        /// Its process, as far as is known.
+        pid: String,
+    },
+    /// The log cannot be written.
+    #[error("cannot write the log {path}: {source}\n  = make room or name another file with --log", path = path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The caller may not do this.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Sessions are running that the command would leave unguarded.
+    #[error(
+        "{0} sessions are running and would be left unguarded\n  = end them (`agentguard kill`), or give --force"
+    )]
+    Busy(usize),
+    /// The other side of the socket did not keep to the protocol.
+    #[error(
+        "the daemon's answer makes no sense: {0}\n  = is it of another version? `agentguard --version`"
+    )]
+    Protocol(String),
+    /// The command of `run` could not be executed.
+    #[error("cannot execute {program:?}: {source}")]
+    Exec {
+        /// The command.
+        program: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The session was ended by agentguard.
+    #[error("agentguard ended session {session}: {why}")]
+    Killed {
+        /// The session.
+        session: String,
+        /// Why.
+        why: String,
+    },
+    /// `doctor` found something that does not hold.
+    #[error(
+        "not everything is enforced here: what is OPEN above was not refused\n  = is `bpf` among the active security modules (cat /sys/kernel/security/lsm)? if not, add it to the kernel command line's lsm= list and reboot"
+    )]
+    Unhealthy,
+    /// What the daemon answered to a request, with its exit code.
+    #[error("{message}")]
+    Remote {
+        /// The daemon's message.
+        message: String,
+        /// Its exit code.
+        code: u8,
+    },
+}
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The exit codes, one for each kind of failure. `run` passes on the command's
+/// own code; these are chosen from a range that commands seldom use.
+pub const EXIT_CODES: &[(u8, &str)] = &[
+    (0, "success"),
+    (1, "an operation of the system failed; the message says which"),
+    (2, "wrong usage: unknown command, option or value"),
+    (64, "a policy is not valid"),
+    (65, "no policy declares that agent"),
+    (66, "there is no such session"),
+    (67, "root is needed"),
+    (68, "refused: not allowed for this caller"),
+    (69, "no daemon answers"),
+    (70, "a daemon is already running"),
+    (71, "the kernel has no BTF"),
+    (72, "the kernel does not let BPF programs decide (no BPF LSM)"),
+    (73, "the log cannot be written"),
+    (74, "the kernel programs could not be loaded"),
+    (75, "pins of another layout are in force"),
+    (76, "a kernel table is full"),
+    (77, "sessions are running"),
+    (78, "doctor: not everything is enforced here"),
+    (79, "the session was ended by agentguard"),
+    (126, "run: the command could not be executed"),
+    (127, "run: the command was not found"),
+];
+
+impl Error {
+    /// An [`Error::Io`], for `map_err`.
+    pub fn io<P: Into<PathBuf>>(
+        action: &'static str,
+        path: P,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// An [`Error::System`], for `map_err`.
+    pub fn system<E: Into<std::io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let action = action.into();
+        move |source| Self::System { action, source: source.into() }
+    }
+
+    /// The process's exit code for this error, of [`EXIT_CODES`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Io { .. } | Self::System { .. } | Self::Protocol(_) => 1,
+            Self::Policy(_) | Self::Match { .. } => 64,
+            Self::UnknownAgent { .. } => 65,
+            Self::UnknownSession(_) => 66,
+            Self::NotRoot { .. } => 67,
+            Self::Refused(_) => 68,
+            Self::NoDaemon { .. } => 69,
+            Self::AlreadyRunning { .. } => 70,
+            Self::NoBtf { .. } | Self::NoMember { .. } => 71,
+            Self::NoLsm { .. } => 72,
+            Self::Log { .. } => 73,
+            Self::NoObject | Self::Load { .. } => 74,
+            Self::ForeignPins { .. } => 75,
+            Self::Full { .. } => 76,
+            Self::Busy(_) => 77,
+            Self::Unhealthy => 78,
+            Self::Killed { .. } => 79,
+            Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
+            Self::Exec { .. } => 126,
+            Self::Remote { code, .. } => *code,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From a record of the kernel to an event: times, sessions, programs and rule
+//! ids are filled in here.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+
+use agentguard_common::Verdict;
+use agentguard_common::event::{self as record, Header, Kind, Record, Tail, flag};
+use agentguard_common::net;
+use agentguard_common::verdict::{RULE_NONE, Reason};
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+use super::{Class, DestinationInfo, Event, Outcome, ProcessInfo};
+use crate::session::{PROBE_SESSION, Policies, Process, Processes, Session, Sessions};
+
+const RFC3339: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
+
+/// Makes events.
+pub struct Enricher {
+    host: Arc<str>,
+    sequence: u64,
+}
+
+impl Enricher {
+    /// For this host.
+    #[must_use]
+    pub fn new() -> Self {
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        Self { host: host.unwrap_or_else(|| "localhost".into()).into(), sequence: 0 }
+    }
+
+    /// An event of a session's or the daemon's life.
+    pub fn lifecycle(
+        &mut self,
+        action: &'static str,
+        session: Option<&Session>,
+        resource: String,
+        outcome: Outcome,
+        message: Option<String>,
+    ) -> Event {
+        self.sequence += 1;
+        let now = OffsetDateTime::now_utc();
+        let role = session.map_or("agentguard", |session| session.agent.as_str());
+        Event {
+            id: format!("l-{:x}-{}", now.unix_timestamp_nanos(), self.sequence),
+            policy_hash: session.map(|session| session.policy_hash.clone()),
+            message,
+            ..self.event(now, role, action, resource, outcome, Class::Lifecycle, session)
+        }
+    }
+
+    /// The event that a record tells of; `None` for records that only keep our own
+    /// books.
+    pub fn event_of(
+        &self,
+        record: &Record<'_>,
+        sessions: &Sessions,
+        policies: &Policies,
+        processes: &mut Processes,
+    ) -> Option<Event> {
+        let (kind, header) = match record {
+            Record::Egress(kind, egress) => (*kind, &egress.header),
+            Record::Exec(exec, _) => (Kind::Exec, &exec.header),
+            Record::Fork(fork) => (Kind::Fork, &fork.header),
+            Record::Plain(kind, plain) => (*kind, &plain.header),
+        };
+        if header.session == PROBE_SESSION {
+            return None;
+        }
+        let session = sessions.get(header.session);
+        let time = wall_clock(header.time);
+        let role = session.map_or("unknown", |session| session.agent.as_str());
+        let known = processes.get(header.pid);
+        let base = |resource, outcome, class| Event {
+            id: format!("{:x}-{}", header.time, header.cpu),
+            process: Some(process(header, &known)),
+            policy_hash: session.map(|session| session.policy_hash.clone()),
+            ..self.event(time, role, kind.as_str(), resource, outcome, class, session)
+        };
+        match record {
+            Record::Egress(_, egress) => Some(decision(base, egress, policies)),
+            Record::Exec(exec, tail) => {
+                let told = executed(exec, tail);
+                let mut event =
+                    base(told.exe.clone().unwrap_or_default(), Outcome::Allowed, Class::Activity);
+                event.process = Some(ProcessInfo {
+                    args: told.args.clone(),
+                    args_cut: header.flags & flag::ARGS_CUT != 0,
+                    cwd: text(tail.cwd),
+                    ..process(header, &told)
+                });
+                processes.executed(header.pid, told);
+                Some(event)
+            }
+            Record::Fork(fork) => {
+                processes.forked(header.pid, fork.child);
+                Some(base(fork.child.to_string(), Outcome::Allowed, Class::Activity))
+            }
+            Record::Plain(Kind::Exit, plain) => {
+                if !processes.exited(header.pid) {
+                    return None;
+                }
+                let mut event = base(header.pid.to_string(), Outcome::Success, Class::Activity);
+                if let Some(process) = &mut event.process {
+                    (process.exit_code, process.signal) = ended(plain.status);
+                }
+                Some(event)
+            }
+            Record::Plain(Kind::ForkRefused, plain) => {
+                let mut event = base(header.pid.to_string(), Outcome::Denied, Class::Decision);
+                event.action = "fork";
+                event.verdict = Some(Verdict::Deny.as_str());
+                let reason = u8::try_from(plain.status).ok().and_then(Reason::from_u8);
+                event.reason = reason.map(Reason::as_str);
+                Some(event)
+            }
+            // The daemon tells of these.
+            Record::Plain(..) => None,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the members that every event has")]
+    fn event(
+        &self,
+        time: OffsetDateTime,
+        role: &str,
+        action: &'static str,
+        resource: String,
+        outcome: Outcome,
+        kind: Class,
+        session: Option<&Session>,
+    ) -> Event {
+        Event {
+            timestamp: time.format(RFC3339).unwrap_or_default(),
+            agent_role: role.to_owned(),
+            action,
+            resource,
+            outcome,
+            confidence: 1.0,
+            kind,
+            id: String::new(),
+            session: session.map(|session| session.id.clone()),
+            correlation_id: session.map(|session| session.correlation_id.clone()),
+            process: None,
+            destination: None,
+            verdict: None,
+            reason: None,
+            rule: None,
+            policy_hash: None,
+            message: None,
+            host: Arc::clone(&self.host),
+        }
+    }
+}
+
+impl Default for Enricher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn decision(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    egress: &record::Egress,
+    policies: &Policies,
+) -> Event {
+    let verdict = Verdict::from_u8(egress.verdict).unwrap_or(Verdict::Deny);
+    let reason = Reason::from_u8(egress.reason).unwrap_or(Reason::NoPolicy);
+    let outcome = match (verdict.passes(), egress.header.flags & flag::OBSERVED != 0) {
+        (true, _) => Outcome::Allowed,
+        (false, true) => Outcome::WouldDeny,
+        (false, false) => Outcome::Denied,
+    };
+    let transport = match egress.protocol {
+        net::IPPROTO_TCP => "tcp".to_owned(),
+        net::IPPROTO_MPTCP => "mptcp".to_owned(),
+        net::IPPROTO_UDP => "udp".to_owned(),
+        other => format!("protocol-{other}"),
+    };
+    let address = Ipv6Addr::from(egress.address).to_canonical();
+    let inet = matches!(egress.family, net::AF_INET | net::AF_INET6) && reason != Reason::Malformed;
+    let resource = match address {
+        _ if !inet => format!("family-{}", egress.family),
+        IpAddr::V4(address) => format!("{transport}://{address}:{}", egress.port),
+        IpAddr::V6(address) => format!("{transport}://[{address}]:{}", egress.port),
+    };
+    let policy = policies.by_tag(egress.policy);
+    let rule = (egress.rule != RULE_NONE).then(|| {
+        let id = policy.and_then(|policy| policy.rule_id(egress.rule).map(str::to_owned));
+        id.unwrap_or_else(|| egress.rule.to_string())
+    });
+    Event {
+        destination: inet.then(|| DestinationInfo {
+            mapped: egress.family == net::AF_INET6 && address.is_ipv4(),
+            address: address.to_string(),
+            port: egress.port,
+            transport,
+        }),
+        verdict: Some(verdict.as_str()),
+        reason: Some(reason.as_str()),
+        rule,
+        ..base(resource, outcome, Class::Decision)
+    }
+}
+
+fn process(header: &Header, known: &Process) -> ProcessInfo {
+    ProcessInfo {
+        pid: header.pid,
+        tid: header.tid,
+        ppid: known.parent,
+        uid: header.uid,
+        gid: header.gid,
+        comm: text(header.comm.split(|byte| *byte == 0).next().unwrap_or_default())
+            .unwrap_or_default(),
+        exe: known.exe.clone(),
+        args: Vec::new(),
+        args_cut: false,
+        cwd: None,
+        exit_code: None,
+        signal: None,
+    }
+}
+
+fn executed(exec: &record::Exec, tail: &Tail<'_>) -> Process {
+    let args = tail.args.strip_suffix(b"\0").unwrap_or(tail.args);
+    let args = args.split(|byte| *byte == 0).map(|arg| String::from_utf8_lossy(arg).into_owned());
+    Process {
+        parent: Some(exec.parent),
+        exe: text(tail.path),
+        args: if tail.args.is_empty() { Vec::new() } else { args.collect() },
+        executed: exec.header.time,
+    }
+}
+
+/// Bytes as text, with the replacement character for what is not UTF-8; `None`
+/// where there are none.
+fn text(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// A wait status, as exit code or signal.
+const fn ended(status: u32) -> (Option<u32>, Option<u32>) {
+    match status & 0x7f {
+        0 => (Some((status >> 8) & 0xff), None),
+        signal => (None, Some(signal)),
+    }
+}
+
+/// The time of day of a time since boot.
+fn wall_clock(boot: u64) -> OffsetDateTime {
+    let now = OffsetDateTime::now_utc();
+    let ago = i128::from(now_since_boot()) - i128::from(boot);
+    let ago = i64::try_from(ago).unwrap_or(0);
+    now.checked_sub(time::Duration::nanoseconds(ago)).unwrap_or(now)
+}
+
+/// Nanoseconds since boot, suspension included, as records have them.
+#[must_use]
+pub fn now_since_boot() -> u64 {
+    let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else { return 0 };
+    let nanoseconds = time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec());
+    u64::try_from(nanoseconds).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_status_is_a_code_or_a_signal() {
+        assert_eq!(ended(0), (Some(0), None));
+        assert_eq!(ended(3 << 8), (Some(3), None));
+        assert_eq!(ended(9), (None, Some(9)));
+        assert_eq!(ended(11 | 0x80), (None, Some(11)), "with a core dump");
+    }
+
+    #[test]
+    fn the_time_since_boot_becomes_the_time_of_day() {
+        let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
+        let boot = u64::try_from(boot.tv_sec() * 1_000_000_000 + boot.tv_nsec()).unwrap();
+        let off = (wall_clock(boot) - OffsetDateTime::now_utc()).abs();
+        assert!(off < time::Duration::milliseconds(100), "{off}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Loading and attaching the kernel programs: offsets from BTF, maps from their
+//! pins where there are any, each program by its hook's name.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agentguard_common::map::PINNED;
+use aya::programs::links::FdLink;
+use aya::programs::{Program, ProgramInfo};
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use super::{OBJECT, Tables, btf};
+use crate::error::{Error, Result};
+
+/// What is known of a program after an attempt to load it.
+#[derive(Debug)]
+pub struct LoadedProgram {
+    /// Its name, which is that of its hook.
+    pub name: String,
+    /// Its type: "lsm" or "tp_btf".
+    pub kind: &'static str,
+    /// How many instructions the kernel made of it, where it says so.
+    pub instructions: Option<u32>,
+    /// How many the verifier walked, where the kernel says so.
+    pub verified: Option<u32>,
+    /// How long loading took, verification included.
+    pub time: Duration,
+    /// Whether it was loaded and attached, or why not.
+    pub outcome: Result<(), String>,
+}
+
+/// The list of security modules that decide, in order, or why it is unknown.
+///
+/// # Errors
+///
+/// [`Error::NoLsm`] where the list cannot be read.
+pub fn lsm_list() -> Result<String> {
+    let path = "/sys/kernel/security/lsm";
+    let read = || std::fs::read_to_string(path);
+    let list = read().or_else(|_| {
+        // The file needs securityfs, which minimal systems do not mount.
+        let none: Option<&str> = None;
+        let flags = nix::mount::MsFlags::empty();
+        nix::mount::mount(none, "/sys/kernel/security", Some("securityfs"), flags, none)?;
+        read()
+    });
+    let list = list.map_err(|error| Error::NoLsm { why: format!("{path}: {error}") })?;
+    Ok(list.trim().to_owned())
+}
+
+/// Makes the maps, or opens those that are pinned in `pins`, and readies the
+/// programs.
+pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
+    if OBJECT.is_empty() {
+        return Err(Error::NoObject);
+    }
+    let offsets = btf::offsets(Path::new(btf::VMLINUX))?;
+    let mut loader = EbpfLoader::new();
+    // Task storage, see `Map`.
+    loader.allow_unsupported_maps();
+    for (offset, bytes) in &offsets {
+        loader.override_global(offset.global, bytes, true);
+    }
+    if let Some(pins) = pins {
+        for name in PINNED {
+            loader.map_pin_path(name, pins.join(name));
+        }
+    }
+    loader.load(OBJECT).map_err(|error| failed("object", &error))
+}
+
+/// Loads and attaches every program, and hands out the links that keep them.
+pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<(String, FdLink)>> {
+    let btf = kernel_btf()?;
+    let mut links = Vec::new();
+    for (name, program) in ebpf.programs_mut() {
+        let link = load_one(name, program, &btf).map_err(|why| match is_lsm(program) {
+            true if !lsm_list().is_ok_and(|list| has_bpf(&list)) => Error::NoLsm { why },
+            _ => Error::Load { program: name.to_owned(), why },
+        })?;
+        links.push((name.to_owned(), link));
+    }
+    Ok(links)
+}
+
+/// Whether the list of security modules holds BPF.
+#[must_use]
+pub(super) fn has_bpf(list: &str) -> bool {
+    list.split(',').any(|name| name == "bpf")
+}
+
+/// Loads and attaches each program by itself, without pins, measures, and takes
+/// all of it off again.
+///
+/// # Errors
+///
+/// Where the object as a whole, or its maps, cannot be loaded.
+pub fn measure() -> Result<Vec<LoadedProgram>> {
+    let mut ebpf = open(None)?;
+    let btf = kernel_btf()?;
+    let mut seen = Vec::new();
+    // Kept until all are measured, then detached one after another: kernels have
+    // panicked on concurrent detaching of LSM programs.
+    let mut links = Vec::new();
+    for (name, program) in ebpf.programs_mut() {
+        let start = Instant::now();
+        let outcome = load_one(name, program, &btf).map(|link| links.push(link));
+        let time = start.elapsed();
+        let info = program.info().ok();
+        let info = info.as_ref();
+        seen.push(LoadedProgram {
+            name: name.to_owned(),
+            kind: if is_lsm(program) { "lsm" } else { "tp_btf" },
+            instructions: info.and_then(ProgramInfo::size_translated).map(|bytes| bytes / 8),
+            verified: info.and_then(ProgramInfo::verified_instruction_count),
+            time,
+            outcome,
+        });
+    }
+    seen.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(seen)
+}
+
+fn kernel_btf() -> Result<Btf> {
+    Btf::from_sys_fs()
+        .map_err(|error| Error::NoBtf { source: std::io::Error::other(error.to_string()) })
+}
+
+const fn is_lsm(program: &Program) -> bool {
+    matches!(program, Program::Lsm(_))
+}
+
+/// Loads and attaches a program, whose name is that of its hook.
+fn load_one(name: &str, program: &mut Program, btf: &Btf) -> Result<FdLink, String> {
+    let attached: Result<FdLink, Box<dyn std::error::Error>> = (|| match program {
+        Program::Lsm(lsm) => {
+            lsm.load(name, btf)?;
+            let link = lsm.attach()?;
+            Ok(lsm.take_link(link)?.into())
+        }
+        Program::BtfTracePoint(tracepoint) => {
+            tracepoint.load(name, btf)?;
+            let link = tracepoint.attach()?;
+            Ok(tracepoint.take_link(link)?.into())
+        }
+        other => Err(format!("programs of type {:?} are not expected", other.prog_type()).into()),
+    })();
+    attached.map_err(|error| describe(error.as_ref()))
+}
+
+fn failed(program: &str, error: &dyn std::error::Error) -> Error {
+    Error::Load { program: program.to_owned(), why: describe(error) }
+}
+
+/// An error with all that caused it.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// The programs in force for as long as this lives, without pins: for trials on a
+/// host that no daemon guards.
+pub struct Temporary {
+    // In this order: the links go first.
+    _links: Vec<(String, FdLink)>,
+    tables: Tables,
+    _programs: Ebpf,
+}
+
+impl Temporary {
+    /// Loads and attaches.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel does not let us.
+    pub fn load() -> Result<Self> {
+        let mut programs = open(None)?;
+        let tables = Tables::of(&programs)?;
+        let links = attach(&mut programs)?;
+        Ok(Self { _links: links, tables, _programs: programs })
+    }
+
+    /// The tables that the programs decide by.
+    #[must_use]
+    pub const fn tables(&self) -> &Tables {
+        &self.tables
+    }
+}

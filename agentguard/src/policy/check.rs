@@ -1,0 +1,83 @@
+//! Holds rules against one another: what repeats, contradicts or never decides is
+//! an error, because whoever wrote it meant something else.
+
+use std::collections::{HashMap, HashSet};
+
+use super::error::Problem;
+use super::model::EgressRule;
+use super::place::Place;
+use super::ports::{Ports, protocol_name};
+use super::report::Report;
+use super::terms::{self, Decided, Term};
+
+/// Refuses an id that two rules have.
+pub(super) fn ids(rules: &[EgressRule], report: &mut Report<'_>) {
+    let mut seen: HashMap<&str, Place> = HashMap::new();
+    for rule in rules {
+        let first = *seen.entry(&rule.id).or_insert(rule.place);
+        if first != rule.place {
+            let problem = Problem::DuplicateId { id: rule.id.clone(), first: first.line };
+            report.at(rule.place, problem, "give one of the two another id");
+        }
+    }
+}
+
+/// Refuses rules that repeat or contradict others or can never decide.
+pub(super) fn rules(rules: &[EgressRule], report: &mut Report<'_>) {
+    let terms = terms::of_rules(rules);
+    let mut deciding: HashSet<u32> = HashSet::new();
+    for same in terms.chunk_by(|one, other| one.network == other.network) {
+        // A rule that clashes with another has its error already.
+        deciding.extend(clashes(same, report));
+        let mut decided = Decided::default();
+        for term in same {
+            if decided.add(term.ports.first, term.ports.last, term.protocols) {
+                deciding.insert(term.rule);
+            }
+        }
+    }
+    for rule in rules.iter().filter(|rule| !deciding.contains(&rule.number)) {
+        let mend = "remove it, or give it a network or ports that the others leave open";
+        report.at(rule.place, Problem::Unreachable { id: rule.id.clone() }, mend);
+    }
+}
+
+/// Refuses terms of one network that say the same or the opposite, and returns
+/// the rules they are of.
+fn clashes(same: &[Term], report: &mut Report<'_>) -> Vec<u32> {
+    let mut clashing = Vec::new();
+    if same.len() < 2 {
+        return clashing;
+    }
+    let mut written: Vec<&Term> = same.iter().collect();
+    written.sort_unstable_by_key(|term| (term.rule, term.place));
+    // For each port range one term of each kind, so that thousands of equal terms
+    // are not held against one another.
+    let mut kinds: HashMap<Ports, Vec<&Term>> = HashMap::new();
+    for term in written {
+        let kinds = kinds.entry(term.ports).or_default();
+        let equal =
+            |first: &&&Term| first.verdict == term.verdict && first.protocols == term.protocols;
+        let opposite =
+            |first: &&&Term| first.verdict != term.verdict && first.protocols.meets(term.protocols);
+        if let Some(first) = kinds.iter().find(equal) {
+            let problem = Problem::Repeated { what: described(term), first: first.place.line };
+            report.at(term.place, problem, "remove one of the two");
+        } else if let Some(first) = kinds.iter().find(opposite) {
+            let (first, other) = (first.place.line, first.verdict.as_str());
+            let problem = Problem::Contradiction { what: described(term), first, other };
+            report.at(term.place, problem, "keep one, or narrow one to fewer addresses or ports");
+            kinds.push(term);
+        } else {
+            kinds.push(term);
+            continue;
+        }
+        clashing.push(term.rule);
+    }
+    clashing
+}
+
+fn described(term: &Term) -> String {
+    let (verdict, protocols) = (term.verdict.as_str(), protocol_name(term.protocols));
+    format!("{verdict} {}, {}, {protocols}", term.network, term.ports)
+}

@@ -1,0 +1,109 @@
+//! Says in words what a policy means, for `agentguard policy explain`.
+
+use std::fmt::Write;
+
+use agentguard_common::net::Protocols;
+use agentguard_common::verdict::Verdict;
+
+use super::model::{EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA_ID, User};
+use super::ports::Ports;
+use super::report::visible;
+use super::terms::{METADATA, is_implied};
+
+/// What a policy means, in words, over several lines.
+#[must_use]
+pub fn explain(policy: &Policy) -> String {
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = write_all(&mut text, policy);
+    text
+}
+
+fn write_all(out: &mut String, policy: &Policy) -> std::fmt::Result {
+    writeln!(out, "Agent {}", policy.agent)?;
+    if let Some(description) = &policy.description {
+        for line in description.trim_end().lines() {
+            writeln!(out, "  {}", line.chars().map(visible).collect::<String>())?;
+        }
+    }
+    match policy.mode {
+        Mode::Enforce => writeln!(out, "  Enforced: what is denied is refused.")?,
+        Mode::Observe => {
+            writeln!(
+                out,
+                "  Observed: what would be denied is recorded as such and goes through."
+            )?;
+        }
+    }
+    writeln!(out, "\nSessions")?;
+    writeln!(out, "  Whatever `agentguard run --agent {}` starts.", policy.agent)?;
+    for found in &policy.matches {
+        writeln!(out, "  {}", match_in_words(found))?;
+    }
+    writeln!(out, "\nNetwork")?;
+    egress(out, &policy.egress)
+}
+
+fn match_in_words(found: &Match) -> String {
+    match found {
+        Match::Exe(path) => format!("Processes that run {}.", path.display()),
+        Match::User(User::Id(id)) => format!("Processes of the user with number {id}."),
+        Match::User(User::Name(name)) => format!("Processes of the user {name}."),
+        Match::Cgroup(path) => format!("Processes in the cgroup {}.", path.display()),
+        Match::Unit(unit) => format!("Processes of the unit {unit}."),
+    }
+}
+
+fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
+    if section.rules.is_empty() && section.default == Verdict::Deny {
+        return writeln!(out, "  Nothing may be reached.");
+    }
+    for rule in &section.rules {
+        writeln!(out, "  {}", rule_in_words(rule))?;
+    }
+    let implied: Vec<String> = METADATA
+        .iter()
+        .filter(|address| is_implied(section, address))
+        .map(ToString::to_string)
+        .collect();
+    if !implied.is_empty() {
+        let addresses = implied.join(", ");
+        writeln!(out, "  {RULE_METADATA_ID}: deny {addresses} (cloud metadata) on every port.")?;
+    }
+    let default = section.default.as_str();
+    writeln!(out, "  Where no rule matches: {default}.")?;
+    if section.rules.len() > 1 {
+        writeln!(
+            out,
+            "  Where several match: the longest prefix decides, then the fewest ports, then the \
+             fewest protocols; then deny beats allow."
+        )?;
+    }
+    writeln!(out, "  Anything that is neither TCP nor UDP: deny.")
+}
+
+fn rule_in_words(rule: &EgressRule) -> String {
+    let networks: Vec<String> =
+        rule.networks.iter().map(|network| network.value.to_string()).collect();
+    let ports = match (rule.implied_ports, rule.verdict) {
+        (true, Verdict::Allow) => "port 443 (no ports are given)".to_owned(),
+        (true, _) => "every port (no ports are given)".to_owned(),
+        (false, _) => rule
+            .ports
+            .iter()
+            .map(|ports| ports_in_words(ports.value))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let protocols = match rule.protocols {
+        Protocols::TCP => "TCP",
+        Protocols::UDP => "UDP",
+        _ => "TCP and UDP",
+    };
+    let (id, verdict) = (&rule.id, rule.verdict.as_str());
+    format!("{id}: {verdict} {} on {ports}, {protocols}.", networks.join(", "))
+}
+
+fn ports_in_words(ports: Ports) -> String {
+    if ports == Ports::ANY { "every port".to_owned() } else { ports.to_string() }
+}

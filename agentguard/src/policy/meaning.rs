@@ -1,0 +1,214 @@
+//! From what a file says to what it means: values are checked, what was left out
+//! is filled in.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use agentguard_common::net::Protocols;
+use agentguard_common::verdict::Verdict;
+
+use super::document::{EgressDocument, MatchDocument, PolicyDocument, RuleDocument};
+use super::error::Problem;
+use super::model::{EgressRule, EgressSection, Match, Mode, Policy};
+use super::names::{is_agent, read_match, refuse_id};
+use super::network::{Network, Refusal};
+use super::place::{Place, Sited};
+use super::ports::{Ports, parse_protocol};
+use super::report::{Report, quoted};
+use super::{MAX_RULES, MAX_TERMS, check};
+
+/// The version of the language that is read here.
+const VERSION: &str = "1";
+
+/// Finds the meaning of a document. What is wrong goes to the report; the policy
+/// that comes back is of use only if that stays empty.
+pub(super) fn policy(
+    document: PolicyDocument,
+    path: &Path,
+    hash: [u8; 32],
+    source: &str,
+    report: &mut Report<'_>,
+) -> Policy {
+    if let Some(version) = document.version
+        && version.value.0 != VERSION
+    {
+        let mend = "write version: 1, the only one there is so far";
+        report.at(version.place, Problem::BadVersion(quoted(&version.value.0)), mend);
+    }
+    let agent = agent(document.agent, report);
+    let mode = mode(document.mode.as_ref(), report);
+    let matches = matches(document.matches.unwrap_or_default(), report);
+    let egress = egress(document.egress.unwrap_or_default(), report);
+    Policy {
+        agent,
+        description: document.description.map(|text| text.value),
+        mode,
+        matches,
+        egress,
+        hash,
+        source: source.to_owned(),
+        path: path.to_owned(),
+    }
+}
+
+fn agent(name: Option<Sited<String>>, report: &mut Report<'_>) -> String {
+    let Some(name) = name else {
+        return String::new();
+    };
+    if !is_agent(&name.value) {
+        let mend = "write 1 to 63 of a-z, 0-9, _ and -, a letter or digit first";
+        report.at(name.place, Problem::BadAgent(quoted(&name.value)), mend);
+    }
+    name.value
+}
+
+fn mode(word: Option<&Sited<String>>, report: &mut Report<'_>) -> Mode {
+    match word.map(|word| word.value.as_str()) {
+        None | Some("enforce") => Mode::Enforce,
+        Some("observe") => Mode::Observe,
+        Some(_) => {
+            bad_word(word, "mode", "write enforce or observe", report);
+            Mode::Enforce
+        }
+    }
+}
+
+fn bad_word(word: Option<&Sited<String>>, key: &'static str, mend: &str, report: &mut Report<'_>) {
+    if let Some(word) = word {
+        report.at(word.place, Problem::BadValue { key, value: quoted(&word.value) }, mend);
+    }
+}
+
+fn matches(documents: Vec<MatchDocument>, report: &mut Report<'_>) -> Vec<Match> {
+    let mut found: Vec<(Match, Place)> = Vec::new();
+    let mut lines: HashMap<Match, u32> = HashMap::new();
+    for document in documents {
+        let (Some(read), Some(place)) = (read_match(&document, report), document.place) else {
+            continue;
+        };
+        let first = *lines.entry(read.clone()).or_insert(place.line);
+        if found.len() < lines.len() {
+            found.push((read, place));
+        } else {
+            let problem = Problem::Repeated { what: "this match".to_owned(), first };
+            report.at(place, problem, "remove one of the two");
+        }
+    }
+    found.into_iter().map(|(read, _)| read).collect()
+}
+
+fn egress(document: EgressDocument, report: &mut Report<'_>) -> EgressSection {
+    let default = match document.default.as_ref().map(|word| word.value.as_str()) {
+        None | Some("deny") => Verdict::Deny,
+        Some("allow") => Verdict::Allow,
+        Some("ask" | "audit" | "kill") => {
+            if let Some(word) = &document.default {
+                let problem = Problem::NotSupported(format!("default: {}", word.value));
+                report.at(word.place, problem, "write deny or allow");
+            }
+            Verdict::Deny
+        }
+        Some(_) => {
+            bad_word(document.default.as_ref(), "default", "write deny or allow", report);
+            Verdict::Deny
+        }
+    };
+    let rules = rules(&document.rules.unwrap_or_default(), report);
+    check::ids(&rules, report);
+    check::rules(&rules, report);
+    EgressSection { default, rules }
+}
+
+/// The rules that are in order by themselves.
+fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule> {
+    if let Some(place) = documents.get(MAX_RULES).and_then(|extra| extra.place) {
+        let problem = Problem::TooManyRules(documents.len());
+        report.at(place, problem, "join neighbouring networks, or split the agent's work");
+        return Vec::new();
+    }
+    let mut terms = 0usize;
+    let mut rules = Vec::with_capacity(documents.len());
+    for (number, document) in (1u32..).zip(documents) {
+        let Some(rule) = rule(number, document, report) else {
+            continue;
+        };
+        terms = terms.saturating_add(rule.networks.len().saturating_mul(rule.ports.len()));
+        if terms > MAX_TERMS {
+            let mend = "join neighbouring networks, or write port ranges";
+            report.at(rule.place, Problem::TooManyTerms, mend);
+            return Vec::new();
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option<EgressRule> {
+    let place = document.place?;
+    let errors = report.count();
+    let (verdict, texts) = match (&document.allow, &document.deny) {
+        (Some(allow), None) => (Verdict::Allow, allow),
+        (None, Some(deny)) => (Verdict::Deny, deny),
+        (Some(_), Some(_)) => {
+            report.at(place, Problem::TwoVerdicts, "write two rules, one for each");
+            return None;
+        }
+        // Perhaps what it says was no text; that has been said.
+        (None, None) if document.broken => return None,
+        (None, None) => {
+            let problem = Problem::Missing { key: "allow or deny", section: "the rule" };
+            report.at(place, problem, "say which addresses it allows or denies");
+            return None;
+        }
+    };
+    let networks = read_all(&texts.texts, Network::parse, report);
+    let implied = if verdict == Verdict::Allow { Ports::HTTPS } else { Ports::ANY };
+    let ports = match &document.ports {
+        Some(ports) => read_all(&ports.texts, Ports::parse, report),
+        None => vec![Sited::new(implied, place)],
+    };
+    let protocols = match &document.protocol {
+        Some(names) => join(&read_all(&names.texts, parse_protocol, report)),
+        None => Protocols::ANY,
+    };
+    let id = id(number, document.id.as_ref(), report);
+    (report.count() == errors && !document.broken).then_some(EgressRule {
+        number,
+        id,
+        verdict,
+        networks,
+        ports,
+        implied_ports: document.ports.is_none(),
+        protocols,
+        place,
+    })
+}
+
+fn read_all<T>(
+    texts: &[Sited<String>],
+    read: impl Fn(&str) -> Result<T, Refusal>,
+    report: &mut Report<'_>,
+) -> Vec<Sited<T>> {
+    let mut found = Vec::with_capacity(texts.len());
+    for text in texts {
+        match read(&text.value) {
+            Ok(value) => found.push(Sited::new(value, text.place)),
+            Err((problem, mend)) => report.at(text.place, problem, mend),
+        }
+    }
+    found
+}
+
+fn join(protocols: &[Sited<Protocols>]) -> Protocols {
+    Protocols(protocols.iter().fold(0, |all, one| all | one.value.0))
+}
+
+fn id(number: u32, given: Option<&Sited<String>>, report: &mut Report<'_>) -> String {
+    let Some(given) = given else {
+        return format!("egress.{number}");
+    };
+    if let Some(mend) = refuse_id(&given.value) {
+        report.at(given.place, Problem::BadId(quoted(&given.value)), mend);
+    }
+    given.value.clone()
+}

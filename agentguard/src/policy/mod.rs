@@ -1,0 +1,62 @@
+//! Policies: what an agent may do, read from YAML, checked, and compiled into the
+//! tables that the kernel decides by.
+//!
+//! The way through: `yaml` makes a tree that knows its places, `document` reads
+//! the tree by the language's keys, `meaning` finds out what the values mean,
+//! `check` holds the rules against one another, `compile` fills the tables.
+//! Everything found wrong on the way is collected in a `report` and shown with
+//! file, line, column and mend. The language is described for its users
+//! in `docs/policy.md`.
+
+mod cases;
+mod check;
+mod compile;
+mod compiled;
+mod document;
+mod error;
+mod explain;
+mod fields;
+mod meaning;
+mod model;
+mod names;
+mod network;
+mod place;
+mod ports;
+mod read;
+mod report;
+mod schema;
+mod set;
+mod shape;
+mod terms;
+#[cfg(test)]
+mod tests;
+mod yaml;
+
+use agentguard_common::egress::{BLOCK_RULES, INLINE_RULES};
+
+pub use cases::{CaseOutcome, run_cases};
+pub use compiled::Compiled;
+pub use error::{Excerpt, PolicyError, PolicyErrors, Problem};
+pub use explain::explain;
+pub use model::{
+    EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, User,
+};
+pub use network::Network;
+pub use place::{Place, Sited};
+pub use ports::Ports;
+pub use schema::schema;
+pub use set::PolicySet;
+
+/// How long a policy file may be.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+/// How many values and keys a policy file may hold.
+pub const MAX_NODES: usize = 2_000_000;
+/// How many rules a policy may have.
+pub const MAX_RULES: usize = 100_000;
+/// How many pairs of a network and a port range its rules may make up.
+pub const MAX_TERMS: usize = 262_144;
+/// How many port rules may apply to one network, those of the networks that cover
+/// it included and those that can never decide left out.
+pub const MAX_PORT_RULES: usize = INLINE_RULES + BLOCK_RULES;
+/// How many errors are kept for one file.
+pub const MAX_ERRORS: usize = 100;

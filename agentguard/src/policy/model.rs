@@ -1,0 +1,131 @@
+//! What a policy says, once it has been read and checked.
+
+use std::path::PathBuf;
+
+use agentguard_common::net::Protocols;
+use agentguard_common::verdict::Verdict;
+
+use super::network::Network;
+use super::place::{Place, Sited};
+use super::ports::Ports;
+
+/// The number of the rule that denies the clouds' metadata services. It is built
+/// in and stands in no file.
+pub const RULE_METADATA: u32 = u32::MAX;
+/// The id of that rule.
+pub const RULE_METADATA_ID: &str = "builtin.metadata";
+
+/// The policy of one agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// The agent's name.
+    pub agent: String,
+    /// What the policy is for.
+    pub description: Option<String>,
+    /// Whether verdicts are enforced or only recorded.
+    pub mode: Mode,
+    /// Which processes become sessions without being started as such.
+    pub matches: Vec<Match>,
+    /// What may be reached over the network.
+    pub egress: EgressSection,
+    /// The SHA-256 of the file's bytes.
+    pub hash: [u8; 32],
+    /// The file's text.
+    pub source: String,
+    /// Where the file is.
+    pub path: PathBuf,
+}
+
+/// Whether verdicts are enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// What is denied is refused.
+    #[default]
+    Enforce,
+    /// What would be denied is recorded as such and goes through.
+    Observe,
+}
+
+impl Mode {
+    /// The word used in policies and logs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// A way to recognise a process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// By the program it runs.
+    Exe(PathBuf),
+    /// By its user.
+    User(User),
+    /// By its cgroup's path.
+    Cgroup(PathBuf),
+    /// By its systemd unit.
+    Unit(String),
+}
+
+/// A user of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum User {
+    /// By number.
+    Id(u32),
+    /// By name.
+    Name(String),
+}
+
+/// The rules for the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressSection {
+    /// What happens where no rule matches: allow or deny.
+    pub default: Verdict,
+    /// The rules, in the order of the file.
+    pub rules: Vec<EgressRule>,
+}
+
+/// One rule for the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EgressRule {
+    /// Its place in the list, from 1; the number that the kernel's rulings carry.
+    pub number: u32,
+    /// Its id.
+    pub id: String,
+    /// What it says.
+    pub verdict: Verdict,
+    /// For which networks.
+    pub networks: Vec<Sited<Network>>,
+    /// For which ports.
+    pub ports: Vec<Sited<Ports>>,
+    /// Whether the ports are what the language implies, because none were given.
+    pub implied_ports: bool,
+    /// For which protocols.
+    pub protocols: Protocols,
+    /// Where it stands in the file.
+    pub place: Place,
+}
+
+impl Policy {
+    /// The id of a rule by its number in a ruling; `None` where the policy has no
+    /// such rule.
+    #[must_use]
+    pub fn rule_id(&self, number: u32) -> Option<&str> {
+        if number == RULE_METADATA {
+            return Some(RULE_METADATA_ID);
+        }
+        let at = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.egress.rules.get(at).map(|rule| rule.id.as_str())
+    }
+
+    /// The first eight bytes of the hash, as the kernel knows the policy; never 0,
+    /// which marks a free slot there.
+    #[must_use]
+    pub fn tag(&self) -> u64 {
+        let first = self.hash.first_chunk().copied().unwrap_or_default();
+        u64::from_be_bytes(first).max(1)
+    }
+}

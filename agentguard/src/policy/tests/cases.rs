@@ -1,0 +1,60 @@
+//! Files of cases.
+
+use std::fs;
+
+use agentguard_common::verdict::Verdict;
+
+use super::super::{CaseOutcome, PolicyErrors, run_cases};
+use super::{valid, with_egress};
+
+fn run(cases: &str) -> Result<Vec<CaseOutcome>, PolicyErrors> {
+    let policy =
+        valid(&with_egress("  rules:\n    - allow: [10.0.0.0/8, 2001:db8::/32]\n      id: net\n"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cases.yaml");
+    fs::write(&path, cases).unwrap();
+    run_cases(&policy, &path)
+}
+
+#[test]
+fn cases_pass_and_fail() {
+    let outcomes = run("- connect: 10.0.0.1:443/tcp
+  expect: allow
+  rule: net
+- connect: \"[2001:db8::1]:443/udp\"
+  expect: allow
+- connect: 10.0.0.1:80
+  expect: deny
+- connect: 10.0.0.1:443
+  expect: deny
+- connect: 10.0.0.1:443
+  expect: allow
+  rule: other
+")
+    .unwrap();
+    let passed: Vec<bool> = outcomes.iter().map(CaseOutcome::passed).collect();
+    assert_eq!(passed, [true, true, true, false, false]);
+    assert_eq!(outcomes[3].place.line, 8);
+    assert_eq!(outcomes[3].ruling.verdict, Verdict::Allow);
+    assert_eq!(outcomes[3].rule.as_deref(), Some("net"));
+    assert_eq!(outcomes[2].rule, None);
+}
+
+#[test]
+fn bad_cases() {
+    for (cases, problem) in [
+        ("", "lists nothing: the file is empty"),
+        ("a: b", "wrong type: a file of cases takes a list of cases, not a map"),
+        ("- connect: 10.0.0.1:443", "missing: expect in a case"),
+        ("- {connect: 10.0.0.1, expect: deny}", "bad value: connect is 10.0.0.1"),
+        ("- {connect: '10.0.0.1:80/icmp', expect: deny}", "bad value: protocol is icmp"),
+        ("- {connect: '10.0.0.1:80', expect: maybe}", "bad value: expect is maybe"),
+        (
+            "- {connect: '10.0.0.1:80', expects: deny, expect: deny}",
+            "unknown key: expects in a case",
+        ),
+    ] {
+        let errors = run(cases).unwrap_err();
+        assert_eq!(errors.errors[0].problem.to_string(), problem, "{errors}");
+    }
+}

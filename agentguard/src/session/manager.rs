@@ -1,0 +1,488 @@
+//! The life of sessions: begun, entered by their first process, ended by
+//! themselves or killed; and taken over from an earlier daemon.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel};
+use nix::sys::signal::Signal;
+
+use super::{Cgroup, Cgroups, Phase, Session, Store};
+use crate::error::{Error, Result};
+use crate::kernel::Tables;
+
+/// The slot that `doctor` tries denials in.
+pub const PROBE_SLOT: u32 = MAX_SESSIONS - 1;
+
+/// How often processes are looked for that have to be moved into a cgroup: those
+/// made while others were moved are found the next time.
+const GATHER: usize = 8;
+
+/// How many ended sessions are remembered, for records that arrive late and for
+/// `ps --all`.
+const ENDED_LIMIT: usize = 1024;
+
+/// What is known of a session before it has a process.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// The agent.
+    pub agent: String,
+    /// The hash of its policy, in hexadecimal digits.
+    pub policy_hash: String,
+    /// The slot of its policy.
+    pub policy: u32,
+    /// Whether the policy is enforced or observed.
+    pub state: State,
+    /// The trace id.
+    pub correlation_id: String,
+    /// Who starts it.
+    pub uid: u32,
+    /// What it runs.
+    pub command: Vec<String>,
+    /// Where it works.
+    pub workspace: String,
+    /// Whether it waits for a process that matches, or for one that is being made.
+    pub phase: Phase,
+}
+
+/// What is known of a process that was taken into a session.
+#[derive(Clone, Debug)]
+pub struct Adopted {
+    /// The process.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// What it runs.
+    pub command: Vec<String>,
+    /// The trace id of its environment.
+    pub trace_id: Option<String>,
+}
+
+/// A session that has just ended.
+#[derive(Clone, Debug)]
+pub struct Ended(pub Session);
+
+/// The sessions there are.
+pub struct Sessions {
+    live: BTreeMap<u64, Session>,
+    ended: VecDeque<Session>,
+    entries: BTreeMap<u64, SessionEntry>,
+    cgroups: Cgroups,
+    store: Store,
+    last: u64,
+}
+
+impl Sessions {
+    /// Takes over what the kernel and the store have from an earlier daemon.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables or the store cannot be read.
+    pub fn adopt(tables: &Tables, cgroups: Cgroups, store: Store) -> Result<Self> {
+        let stored = store.sessions()?;
+        let mut sessions = Self {
+            live: BTreeMap::new(),
+            ended: VecDeque::new(),
+            entries: BTreeMap::new(),
+            cgroups,
+            store,
+            last: 0,
+        };
+        for (slot, entry) in tables.sessions()? {
+            if slot == PROBE_SLOT {
+                continue;
+            }
+            let known = stored.iter().find(|session| session.number == entry.session);
+            let session = known.cloned().unwrap_or_else(|| unknown(slot, entry));
+            sessions.entries.insert(entry.session, entry);
+            sessions.live.insert(entry.session, session);
+        }
+        for session in &stored {
+            if !sessions.live.contains_key(&session.number) {
+                sessions.store.forget(&session.id)?;
+            }
+        }
+        sessions.last = sessions.live.keys().next_back().copied().unwrap_or(0);
+        Ok(sessions)
+    }
+
+    /// Gives a session a number, a slot and a cgroup. It has no process yet.
+    ///
+    /// # Errors
+    ///
+    /// Where slots or cgroups cannot be had; nothing is left behind then.
+    pub fn begin(&mut self, new: NewSession, tables: &Tables) -> Result<(Session, Cgroup)> {
+        let number = self.next_number();
+        let id = name(number);
+        let cgroup = self.cgroups.create(&id)?;
+        let begun = cgroup.id().and_then(|cgroup| {
+            let entry = SessionEntry {
+                session: number,
+                cgroup,
+                policy: new.policy,
+                state: new.state as u32,
+            };
+            let taken =
+                |slot| slot == PROBE_SLOT || self.live.values().any(|session| session.slot == slot);
+            Ok((entry, tables.add_session(&taken, entry)?))
+        });
+        let (entry, slot) = begun.inspect_err(|_| {
+            let _ = cgroup.remove();
+        })?;
+        let session = Session {
+            cgroup: self.cgroups.name(&cgroup),
+            id,
+            number,
+            slot,
+            agent: new.agent,
+            policy_hash: new.policy_hash,
+            correlation_id: new.correlation_id,
+            uid: new.uid,
+            command: new.command,
+            workspace: new.workspace,
+            started: now(),
+            pid: 0,
+            state: new.phase,
+            killed: None,
+        };
+        self.entries.insert(number, entry);
+        self.live.insert(number, session.clone());
+        if let Err(error) = self.store.keep(&session) {
+            self.finish(number, tables)?;
+            return Err(error);
+        }
+        Ok((session, cgroup))
+    }
+
+    /// Makes a process the session's first: moved into its cgroup, then labelled.
+    ///
+    /// # Errors
+    ///
+    /// Where the session is not waiting for one, or the process is gone, has
+    /// threads, or is labelled already.
+    pub fn enrol(
+        &mut self,
+        number: u64,
+        pidfd: &OwnedFd,
+        pid: i32,
+        tables: &Tables,
+    ) -> Result<Session> {
+        let session = self.live.get_mut(&number).filter(|session| session.state == Phase::Starting);
+        let session = session
+            .ok_or_else(|| Error::Refused("the session is not waiting for a process".into()))?;
+        if tables.label(pidfd.as_fd())?.is_some() {
+            return Err(Error::Refused("the process already belongs to a session".into()));
+        }
+        check_single(pid)?;
+        if !in_cgroup(pid, &session.cgroup) {
+            self.cgroups.existing(&session.id).add(pid)?;
+        }
+        let label = TaskLabel { session: number, slot: session.slot, reserved: 0 };
+        tables.enrol(pidfd.as_fd(), label)?;
+        session.pid = u32::try_from(pid).unwrap_or(0);
+        session.state = Phase::Running;
+        let session = session.clone();
+        self.store.keep(&session)?;
+        Ok(session)
+    }
+
+    /// A process has been taken into a session that stood by. It and what it made
+    /// in the meantime are moved into the session's cgroup.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables or the store cannot be used.
+    pub fn adopted(
+        &mut self,
+        number: u64,
+        by: Adopted,
+        tables: &Tables,
+    ) -> Result<Option<Session>> {
+        let standing = self.live.get_mut(&number).filter(|session| session.state == Phase::Standby);
+        let Some(session) = standing else { return Ok(None) };
+        session.state = Phase::Running;
+        session.started = now();
+        (session.pid, session.uid, session.command) = (by.pid, by.uid, by.command);
+        if let Some(trace_id) = by.trace_id {
+            session.correlation_id = trace_id;
+        }
+        let session = session.clone();
+        self.store.keep(&session)?;
+        let cgroup = self.cgroups.existing(&session.id);
+        for _ in 0..GATHER {
+            let outside = labelled(number, tables)?;
+            let outside = outside.into_iter().filter(|pid| !in_cgroup(*pid, &session.cgroup));
+            // Fails only for one that is gone.
+            if outside.filter(|pid| cgroup.add(*pid).is_ok()).count() == 0 {
+                break;
+            }
+        }
+        Ok(Some(session))
+    }
+
+    /// The running or standing session in a slot.
+    #[must_use]
+    pub fn in_slot(&self, slot: u32) -> Option<&Session> {
+        self.live.values().find(|session| session.slot == slot)
+    }
+
+    /// Where cgroup v2 is mounted.
+    #[must_use]
+    pub fn cgroup_mount(&self) -> &std::path::Path {
+        self.cgroups.mount()
+    }
+
+    /// Tells the kernel to let the session do nothing more, and remembers why.
+    /// What is needed for killing its processes is handed back.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such session, or the kernel refuses.
+    pub fn end(&mut self, number: u64, why: &str, tables: &Tables) -> Result<Doomed> {
+        let (Some(session), Some(entry)) =
+            (self.live.get_mut(&number), self.entries.get_mut(&number))
+        else {
+            return Err(Error::UnknownSession(name(number)));
+        };
+        entry.state = State::Ending as u32;
+        tables.set_session(session.slot, *entry)?;
+        session.state = Phase::Ending;
+        session.killed.get_or_insert_with(|| why.to_owned());
+        let doomed =
+            Doomed { number, slot: session.slot, cgroup: self.cgroups.existing(&session.id) };
+        let session = session.clone();
+        self.store.keep(&session)?;
+        Ok(doomed)
+    }
+
+    /// Closes the books on a session without processes.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel or the store refuses.
+    pub fn finish(&mut self, number: u64, tables: &Tables) -> Result<Option<Ended>> {
+        let Some(mut session) = self.live.remove(&number) else { return Ok(None) };
+        self.entries.remove(&number);
+        tables.remove_session(session.slot)?;
+        self.store.forget(&session.id)?;
+        // A cgroup that is still busy goes with the next sweep.
+        let _ = self.cgroups.existing(&session.id).remove();
+        session.state = Phase::Ended;
+        self.ended.push_back(session.clone());
+        if self.ended.len() > ENDED_LIMIT {
+            self.ended.pop_front();
+        }
+        Ok(Some(Ended(session)))
+    }
+
+    /// Sessions that have no tasks left, though no record said so: those that ended
+    /// while no daemon ran, or whose record was lost. Removes cgroups left over.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables cannot be read.
+    pub fn sweep(&mut self, tables: &Tables) -> Result<Vec<Ended>> {
+        let mut ended = Vec::new();
+        let running: Vec<(u64, u32)> = self
+            .live
+            .values()
+            .filter(|session| !matches!(session.state, Phase::Starting | Phase::Standby))
+            .map(|session| (session.number, session.slot))
+            .collect();
+        for (number, slot) in running {
+            if tables.tasks_of(slot)? == 0 {
+                ended.extend(self.finish(number, tables)?);
+            }
+        }
+        for id in self.cgroups.ids()? {
+            if !self.live.values().any(|session| session.id == id) {
+                let _ = self.cgroups.existing(&id).remove();
+            }
+        }
+        Ok(ended)
+    }
+
+    /// A session by its number, running or ended a short while ago.
+    #[must_use]
+    pub fn get(&self, number: u64) -> Option<&Session> {
+        self.live
+            .get(&number)
+            .or_else(|| self.ended.iter().rev().find(|ended| ended.number == number))
+    }
+
+    /// A running session by its id, or by a beginning of it that fits only one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSession`] where none or several fit.
+    pub fn find(&self, id: &str) -> Result<&Session> {
+        let mut fitting = self.live.values().filter(|session| session.id.starts_with(id));
+        match (fitting.next(), fitting.next()) {
+            (Some(session), None) if !id.is_empty() => Ok(session),
+            _ => Err(Error::UnknownSession(id.to_owned())),
+        }
+    }
+
+    /// Those that run.
+    pub fn live(&self) -> impl Iterator<Item = &Session> {
+        self.live.values()
+    }
+
+    /// Those that ended, the oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &Session> {
+        self.ended.iter()
+    }
+
+    /// Whether a running session uses the policy in a slot.
+    #[must_use]
+    pub fn uses_policy(&self, slot: u32) -> bool {
+        self.entries.values().any(|entry| entry.policy == slot)
+    }
+
+    /// Microseconds since 1970, and always more than the last.
+    fn next_number(&mut self) -> u64 {
+        self.last = (now() / 1000).max(self.last + 1);
+        self.last
+    }
+}
+
+/// A session whose processes are to be killed.
+#[derive(Debug)]
+pub struct Doomed {
+    number: u64,
+    slot: u32,
+    cgroup: Cgroup,
+}
+
+impl Doomed {
+    /// Kills what is there; true when nothing is left. To be called until then: a
+    /// fork that had begun before the kernel was told to refuse them can still
+    /// finish.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables cannot be read.
+    pub fn kill(&self, tables: &Tables) -> Result<bool> {
+        if tables.tasks_of(self.slot)? == 0 {
+            return Ok(true);
+        }
+        // Fails only when the cgroup is gone, and its processes with it.
+        let _ = self.cgroup.kill();
+        // Those that moved to other cgroups are found by their label.
+        for pidfd in labelled_pidfds(self.number, tables)? {
+            pidfd_kill(pidfd.1.as_fd());
+        }
+        Ok(tables.tasks_of(self.slot)? == 0)
+    }
+}
+
+/// A session that the kernel has and the store does not.
+fn unknown(slot: u32, entry: SessionEntry) -> Session {
+    Session {
+        id: name(entry.session),
+        number: entry.session,
+        slot,
+        agent: "unknown".into(),
+        policy_hash: String::new(),
+        correlation_id: String::new(),
+        uid: 0,
+        command: Vec::new(),
+        workspace: String::new(),
+        started: entry.session.saturating_mul(1000),
+        pid: 0,
+        cgroup: format!("/agentguard/{}", name(entry.session)),
+        state: Phase::Running,
+        killed: None,
+    }
+}
+
+/// A session's name: its number in base 36.
+fn name(mut number: u64) -> String {
+    let mut digits = Vec::new();
+    while number > 0 {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
+        number /= 36;
+    }
+    digits.iter().rev().map(|digit| char::from(*digit)).collect()
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A label can be put on one task only, so the process must not have more yet.
+fn check_single(pid: i32) -> Result<()> {
+    let threads = procfs::process::Process::new(pid)
+        .and_then(|process| process.stat())
+        .map(|stat| stat.num_threads)
+        .map_err(|_| Error::Refused("the process ended before it was enrolled".into()))?;
+    if threads == 1 {
+        return Ok(());
+    }
+    Err(Error::Refused(format!("the process has {threads} threads, and only one can be enrolled")))
+}
+
+fn in_cgroup(pid: i32, cgroup: &str) -> bool {
+    procfs::process::Process::new(pid).and_then(|process| process.cgroups()).is_ok_and(|cgroups| {
+        cgroups.0.iter().any(|entry| entry.hierarchy == 0 && entry.pathname == cgroup)
+    })
+}
+
+/// The processes of a session, by their labels.
+fn labelled_pidfds(number: u64, tables: &Tables) -> Result<Vec<(i32, OwnedFd)>> {
+    let mut found = Vec::new();
+    for pid in all_pids() {
+        let Some(pidfd) = pidfd_open(pid) else { continue };
+        if tables.label(pidfd.as_fd())?.is_some_and(|label| label.session == number) {
+            found.push((pid, pidfd));
+        }
+    }
+    Ok(found)
+}
+
+fn labelled(number: u64, tables: &Tables) -> Result<Vec<i32>> {
+    Ok(labelled_pidfds(number, tables)?.into_iter().map(|(pid, _)| pid).collect())
+}
+
+fn all_pids() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A descriptor for a process, which no other process can come to stand behind.
+#[must_use]
+pub fn pidfd_open(pid: i32) -> Option<OwnedFd> {
+    use std::os::fd::FromRawFd as _;
+    // SAFETY: the call takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn pidfd_kill(pidfd: BorrowedFd<'_>) {
+    use std::os::fd::AsRawFd as _;
+    let none: *const libc::siginfo_t = std::ptr::null();
+    let signal = Signal::SIGKILL as i32;
+    // SAFETY: the descriptor is open; no further information is given. It fails
+    // only when the process is gone, which is what is wanted.
+    unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_numbers_in_base_36() {
+        assert_eq!(name(35), "z");
+        assert_eq!(name(36), "10");
+        assert_eq!(
+            u64::from_str_radix(&name(1_763_841_600_000_000), 36),
+            Ok(1_763_841_600_000_000)
+        );
+    }
+}

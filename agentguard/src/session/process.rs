@@ -1,0 +1,130 @@
+//! The processes of sessions, as exec, fork and exit records tell of them: what a
+//! decision record needs to be tied to a program. Bounded; where a process is not
+//! known, `/proc` is asked.
+
+use std::collections::HashMap;
+
+/// How many processes are remembered. Beyond that, the oldest entries go.
+const LIMIT: usize = 65_536;
+
+/// What is known of a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Its parent.
+    pub parent: Option<u32>,
+    /// The program it runs, as it sees the path.
+    pub exe: Option<String>,
+    /// Its arguments, as far as they were recorded.
+    pub args: Vec<String>,
+    /// When it was executed, in nanoseconds since boot; 0 where that is not known.
+    pub executed: u64,
+}
+
+/// The processes of all sessions.
+#[derive(Debug, Default)]
+pub struct Processes {
+    known: HashMap<u32, Process>,
+    gone: Vec<u32>,
+}
+
+impl Processes {
+    /// A process was made.
+    pub fn forked(&mut self, parent: u32, child: u32) {
+        let mut process = self.known.get(&parent).cloned().unwrap_or_default();
+        process.parent = Some(parent);
+        self.put(child, process);
+    }
+
+    /// A process runs another program.
+    pub fn executed(&mut self, pid: u32, process: Process) {
+        self.put(pid, process);
+    }
+
+    /// A process ended. It is remembered until [`Self::forget_gone`], as decisions
+    /// about it may still be on their way. True when it was known and running.
+    pub fn exited(&mut self, pid: u32) -> bool {
+        let first = !self.gone.contains(&pid);
+        if first {
+            self.gone.push(pid);
+        }
+        first
+    }
+
+    /// Forgets those that ended.
+    pub fn forget_gone(&mut self) {
+        for pid in self.gone.drain(..) {
+            self.known.remove(&pid);
+        }
+    }
+
+    /// What is known of a process.
+    #[must_use]
+    pub fn get(&self, pid: u32) -> Process {
+        self.known.get(&pid).cloned().unwrap_or_else(|| from_proc(pid))
+    }
+
+    fn put(&mut self, pid: u32, process: Process) {
+        self.gone.retain(|gone| *gone != pid);
+        if self.known.len() >= LIMIT && !self.known.contains_key(&pid) {
+            // Only after lost exit records; any entry will do, as /proc can be asked.
+            if let Some(oldest) = self.known.keys().next().copied() {
+                self.known.remove(&oldest);
+            }
+        }
+        self.known.insert(pid, process);
+    }
+}
+
+fn from_proc(pid: u32) -> Process {
+    let Some(process) =
+        i32::try_from(pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok())
+    else {
+        return Process::default();
+    };
+    Process {
+        parent: process.stat().ok().and_then(|stat| u32::try_from(stat.ppid).ok()),
+        exe: process.exe().ok().map(|path| path.display().to_string()),
+        args: process.cmdline().unwrap_or_default(),
+        executed: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_known_by_its_parents_program_until_it_runs_its_own() {
+        let mut processes = Processes::default();
+        let shell = Process {
+            parent: None,
+            exe: Some("/bin/sh".into()),
+            args: vec!["sh".into()],
+            executed: 1,
+        };
+        processes.executed(u32::MAX - 1, shell);
+        processes.forked(u32::MAX - 1, u32::MAX - 2);
+        assert_eq!(processes.get(u32::MAX - 2).exe.as_deref(), Some("/bin/sh"));
+        assert_eq!(processes.get(u32::MAX - 2).parent, Some(u32::MAX - 1));
+    }
+
+    #[test]
+    fn what_ended_is_remembered_until_told_to_forget() {
+        let mut processes = Processes::default();
+        processes.executed(u32::MAX - 1, Process { exe: Some("/x".into()), ..Process::default() });
+        assert!(processes.exited(u32::MAX - 1));
+        assert!(!processes.exited(u32::MAX - 1), "two threads can report the same end");
+        assert_eq!(processes.get(u32::MAX - 1).exe.as_deref(), Some("/x"));
+        processes.forget_gone();
+        assert_eq!(processes.get(u32::MAX - 1), Process::default());
+    }
+
+    #[test]
+    fn a_number_used_again_is_not_forgotten() {
+        let mut processes = Processes::default();
+        processes.exited(u32::MAX - 1);
+        processes.executed(u32::MAX - 1, Process { exe: Some("/y".into()), ..Process::default() });
+        processes.forget_gone();
+        assert_eq!(processes.get(u32::MAX - 1).exe.as_deref(), Some("/y"));
+    }
+}
