@@ -1,0 +1,89 @@
+//! The benchmark: what a decision costs in the kernel, and what starting a command as
+//! an agent adds. `cargo xtask bench` builds and runs it; docs/performance.md says
+//! what the figures mean and what they were.
+
+#[path = "../../../../agentguard-ebpf/src/bench_request.rs"]
+mod bench_request;
+mod decisions;
+mod machine;
+mod programs;
+mod rules;
+mod server;
+mod start;
+mod table;
+
+use std::process::ExitCode;
+
+use programs::Result;
+
+const HELP: &str = "\
+Measures agentguard on this host. Nothing is attached to the kernel.
+
+Usage: cargo xtask bench [decisions | start] [--rounds N] [--runs N] [--trie]
+
+  decisions   only what a decision costs
+  start       only what starting a command adds
+  --rounds N  take the best of N rounds of 1,000,000 decisions [default: 5]
+  --runs N    take the median of N starts [default: 200]
+  --trie      do the same decisions with an LPM trie, for comparison
+
+Exits with 1 where a goal was missed, with 2 where something could not be measured.";
+
+/// The object with the programs, by the variable that `cargo xtask bench` sets.
+const OBJECT: &str = "AGENTGUARD_BENCH_OBJECT";
+const REPEAT: u32 = 1_000_000;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("agentguard-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    let mut words = std::env::args().skip(1);
+    let (mut decisions, mut start, mut trie) = (true, true, false);
+    let (mut rounds, mut runs) = (5, 200);
+    while let Some(word) = words.next() {
+        let mut number = || -> Result<u32> {
+            let number = words.next().ok_or_else(|| format!("{word} takes a number"))?.parse()?;
+            if number == 0 { Err(format!("{word} takes at least 1").into()) } else { Ok(number) }
+        };
+        match word.as_str() {
+            "decisions" => start = false,
+            "start" => decisions = false,
+            "--trie" => trie = true,
+            "--rounds" => rounds = number()?,
+            "--runs" => runs = number()?,
+            // How the benchmark starts its own daemon.
+            "serve" => {
+                let directory = words.next().ok_or("serve takes a directory")?;
+                return server::serve(directory.as_ref()).map(|()| true);
+            }
+            "--help" | "-h" => {
+                println!("{HELP}");
+                return Ok(true);
+            }
+            _ => return Err(format!("unknown argument {word}\n\n{HELP}").into()),
+        }
+    }
+    println!("{}; load {}", machine::describe(), machine::load());
+    let mut met = true;
+    if decisions {
+        let object = std::env::var_os(OBJECT)
+            .ok_or_else(|| format!("{OBJECT} is not set: run `cargo xtask bench`"))?;
+        let pinned = machine::Pinned::to_last()?;
+        println!("decisions: best of {rounds} × {REPEAT} on CPU {}", pinned.cpu);
+        let plan = decisions::Plan { object: object.as_ref(), rounds, repeat: REPEAT, trie };
+        met &= decisions::run(&plan)?;
+    }
+    if start {
+        println!("\nstarts: {runs} of each, in turn");
+        met &= start::run(usize::try_from(runs)?)?;
+    }
+    Ok(met)
+}
