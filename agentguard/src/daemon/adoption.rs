@@ -1,6 +1,8 @@
 //! The daemon's part in adoption: it keeps sessions on standby, and ends what the
 //! kernel began when it took a process into one.
 
+use std::collections::BTreeSet;
+
 use agentguard_common::event::{Header, Plain};
 use agentguard_common::verdict::Reason;
 
@@ -47,18 +49,39 @@ impl Daemon {
             settled
         };
         for (header, process) in settled {
-            self.take_in(&header, process);
+            self.take_in(header.session, header.pid, header.uid, process);
         }
     }
 
-    pub(super) fn take_in(&self, header: &Header, process: Process) {
-        let by = Adopted {
-            pid: header.pid,
-            uid: header.uid,
-            command: process.args,
-            trace_id: trace_id_of(header.pid),
+    /// Sessions that the kernel took off standby without a record that says so: it was
+    /// lost, or read by a daemon that was killed before it could act on it. What was
+    /// missing already at the last sweep is found by its label.
+    pub(super) fn settle_missing(&self) -> Result<()> {
+        let standing: BTreeSet<u32> = self.tables.standby()?.into_values().collect();
+        let missing: BTreeSet<u64> = {
+            let state = self.state.borrow();
+            let waits = |number| state.taken.iter().any(|header| header.session == number);
+            let standby = state.sessions.live().filter(|session| session.state == Phase::Standby);
+            let missing = standby.filter(|session| !standing.contains(&session.slot));
+            missing.map(|session| session.number).filter(|number| !waits(*number)).collect()
         };
-        let adopted = self.state.borrow_mut().sessions.adopted(header.session, by, &self.tables);
+        let before = std::mem::replace(&mut self.state.borrow_mut().missing, missing.clone());
+        for number in missing.intersection(&before).copied() {
+            let first = self.state.borrow().sessions.first_process(number, &self.tables)?;
+            match first {
+                Some((pid, uid)) => {
+                    let process = self.state.borrow().processes.get(pid);
+                    self.take_in(number, pid, uid, process);
+                }
+                None => drop(self.state.borrow_mut().sessions.finish(number, &self.tables)?),
+            }
+        }
+        Ok(())
+    }
+
+    fn take_in(&self, number: u64, pid: u32, uid: u32, process: Process) {
+        let by = Adopted { pid, uid, command: process.args, trace_id: trace_id_of(pid) };
+        let adopted = self.state.borrow_mut().sessions.adopted(number, by, &self.tables);
         match adopted {
             Ok(Some(session)) => {
                 let (command, message) =

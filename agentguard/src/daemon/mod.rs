@@ -10,6 +10,7 @@ mod files;
 mod requests;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ struct State {
     processes: Processes,
     /// Processes that the kernel took into sessions, until their exec is told of.
     taken: Vec<Header>,
+    /// Sessions that were gone from standby at the last sweep, and nothing said why.
+    missing: BTreeSet<u64>,
     store: Store,
     enricher: Enricher,
     log: Log,
@@ -143,6 +146,7 @@ impl Daemon {
             adoption,
             processes: Processes::default(),
             taken: Vec::new(),
+            missing: BTreeSet::new(),
             store,
             enricher: Enricher::new(),
             log,
@@ -284,6 +288,7 @@ impl Daemon {
         if lost > 0 {
             self.tell_lost(lost);
         }
+        self.settle_missing()?;
         self.fill()
     }
 
@@ -325,7 +330,8 @@ impl Daemon {
     fn publish(&self, event: &Event) {
         let line = event.line();
         let mut state = self.state.borrow_mut();
-        if event.kind != Class::Activity || self.log_activity {
+        let logged = event.kind != Class::Activity || self.log_activity;
+        if logged && !state.log.has(&event.id) {
             state.log.write(&line);
         }
         let owner = event.session.as_ref().and_then(|id| {

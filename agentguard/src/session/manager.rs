@@ -221,6 +221,21 @@ impl Sessions {
         Ok(Some(session))
     }
 
+    /// The process of a session that started first, and its user; `None` where it has
+    /// none left.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables cannot be read.
+    pub fn first_process(&self, number: u64, tables: &Tables) -> Result<Option<(u32, u32)>> {
+        let started = |pid| {
+            let process = procfs::process::Process::new(pid).ok()?;
+            Some((process.stat().ok()?.starttime, u32::try_from(pid).ok()?, process.uid().ok()?))
+        };
+        let first = labelled(number, tables)?.into_iter().filter_map(started).min();
+        Ok(first.map(|(_, pid, uid)| (pid, uid)))
+    }
+
     /// The running or standing session in a slot.
     #[must_use]
     pub fn in_slot(&self, slot: u32) -> Option<&Session> {

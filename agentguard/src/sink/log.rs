@@ -3,17 +3,29 @@
 //!
 //! Enforcement does not hang on it. A line that cannot be written (a full disk) is
 //! counted, and the count is put into the log as soon as writing works again.
+//!
+//! A record leaves its ring buffer only after its line was written. So a daemon that
+//! is killed loses none, but the next one can meet a record again that is in the log
+//! already: it is known by its id, which is looked up in the log when that is opened.
 
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+/// How much of an existing log is read for its last record, in bytes: more than a
+/// record's line and the lifecycle lines that can follow it in one turn.
+const TAIL: u64 = 256 << 10;
+/// What the ids of lifecycle events begin with; those come from no ring buffer.
+const LIFECYCLE: &str = "l-";
+
 /// The log.
 pub struct Log {
     to: To,
+    /// The id of the last record that an earlier daemon wrote.
+    known: Option<String>,
     lost: u64,
     /// Whether the last write stopped in the middle of a line.
     torn: bool,
@@ -32,7 +44,7 @@ impl Log {
     /// [`Error::Log`] where it cannot be written.
     pub fn open(path: &Path) -> Result<Self> {
         if path == Path::new("-") {
-            return Ok(Self { to: To::Stdout, lost: 0, torn: false });
+            return Ok(Self { to: To::Stdout, known: None, lost: 0, torn: false });
         }
         let failed = |source| Error::Log { path: path.to_owned(), source };
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -44,7 +56,19 @@ impl Log {
         }
         let mut options = File::options();
         let file = options.append(true).create(true).mode(0o640).open(path).map_err(failed)?;
-        Ok(Self { to: To::File(path.to_owned(), file), lost: 0, torn: false })
+        let known = match file.metadata().map_err(failed)?.is_file() {
+            true => mend(path, &file).map_err(failed)?,
+            // A pipe or a device remembers nothing.
+            false => None,
+        };
+        Ok(Self { to: To::File(path.to_owned(), file), known, lost: 0, torn: false })
+    }
+
+    /// Whether an earlier daemon wrote the record of that id, and was killed before it
+    /// could take it out of the ring buffer.
+    #[must_use]
+    pub fn has(&self, id: &str) -> bool {
+        self.known.as_deref() == Some(id)
     }
 
     /// Opens the file anew, after it was moved away.
@@ -55,7 +79,7 @@ impl Log {
     pub fn reopen(&mut self) -> Result<()> {
         if let To::File(path, _) = &self.to {
             let fresh = Self::open(path)?;
-            self.to = fresh.to;
+            (self.to, self.known) = (fresh.to, fresh.known);
             self.torn = false;
         }
         Ok(())
@@ -120,9 +144,44 @@ impl Log {
     }
 }
 
+/// Takes off a last line that was cut short by the end of its daemon (its record is
+/// still in the ring buffer), and finds the id of the last record.
+fn mend(path: &Path, file: &File) -> io::Result<Option<String>> {
+    let len = file.metadata()?.len();
+    let from = len.saturating_sub(TAIL);
+    let mut tail = vec![0; usize::try_from(len - from).unwrap_or(0)];
+    File::open(path)?.read_exact_at(&mut tail, from)?;
+    let whole = tail.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let cut = u64::try_from(tail.len() - whole).unwrap_or(0);
+    // A cut line is short; what is longer than that is no log of ours.
+    if cut > 0 && cut < TAIL {
+        file.set_len(len - cut)?;
+    }
+    let lines = tail.get(..whole).unwrap_or_default().rsplit(|byte| *byte == b'\n');
+    Ok(lines.filter_map(id_of).find(|id| !id.starts_with(LIFECYCLE)))
+}
+
+fn id_of(line: &[u8]) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(line).ok()?;
+    Some(event.get("id")?.as_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_record_of_an_earlier_daemon_is_known_and_a_cut_line_is_taken_off() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log.jsonl");
+        let whole = "{\"id\":\"1-0\"}\n{\"id\":\"2-0\"}\n{\"id\":\"l-3-1\"}\n";
+        std::fs::write(&path, format!("{whole}{{\"id\":\"4-0\",\"tim")).unwrap();
+        let mut log = Log::open(&path).unwrap();
+        assert!(log.has("2-0"));
+        assert!(!log.has("1-0") && !log.has("4-0") && !log.has("l-3-1"));
+        assert!(log.write("{\"id\":\"4-0\"}"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{whole}{{\"id\":\"4-0\"}}\n"));
+    }
 
     #[test]
     fn lines_are_appended_and_the_file_can_be_moved_away() {

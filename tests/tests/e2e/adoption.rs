@@ -126,6 +126,31 @@ fn without_the_daemon_what_matches_is_guarded_or_does_not_run() -> Outcome {
 }
 
 #[test]
+fn a_session_whose_adoption_nobody_heard_of_is_found() -> Outcome {
+    if !in_vm() {
+        return Ok(());
+    }
+    let mut guard = matching(&format!("exe: {AGENT}"))?;
+    guard.kill_daemon()?;
+    let mut command = Command::new(AGENT);
+    command.args(["wait-for-line", "connect", "10.77.0.3:443"]);
+    let mut agent = Waiting::start(command)?;
+    // Another reader takes the record out of the ring buffer and does nothing with it.
+    let (mut decisions, _) = agentguard::kernel::Pins::default().tables()?.rings()?;
+    let mut taken = 0;
+    while !decisions.drain(|_| taken += 1) {}
+    assert_eq!(taken, 1, "the adoption's record");
+    guard.restart()?;
+    let starts = guard.wait_for("session.start", |event| event["action"] == "session.start")?;
+    assert_eq!(starts[0]["resource"], format!("{AGENT} wait-for-line connect 10.77.0.3:443"));
+    assert_eq!(sessions()?[0]["pid"].as_u64(), Some(u64::from(agent.child.id())));
+    agent.go()?;
+    assert_eq!(agent.rest()?, ["connect 10.77.0.3:443 EPERM"]);
+    assert_eq!(denied(&guard.decisions()?).len(), 1);
+    Ok(())
+}
+
+#[test]
 fn a_match_that_can_never_hold_is_an_error() -> Outcome {
     if !in_vm() {
         return Ok(());

@@ -89,6 +89,31 @@ fn denials_stand_without_the_daemon_and_the_next_one_takes_over() -> Outcome {
 }
 
 #[test]
+fn a_daemon_killed_at_any_moment_logs_each_denial_once() -> Outcome {
+    if !in_vm() {
+        return Ok(());
+    }
+    net::outside()?;
+    let mut guard = Guard::start(&[CODER])?;
+    let script = "for n in $(seq 400); do : </dev/tcp/10.77.0.3/$n; done 2>/dev/null";
+    let mut agent = guard.run("coder", &["bash", "-c", script]).spawn()?;
+    let mut restarts = 0;
+    while agent.try_wait()?.is_none() || restarts < 4 {
+        // In the middle of its work, at another point of it each time.
+        std::thread::sleep(std::time::Duration::from_millis(50 + 13 * restarts));
+        guard.kill_daemon()?;
+        guard.restart()?;
+        restarts += 1;
+    }
+    assert!(agent.wait()?.success());
+    let decisions = guard.decisions()?;
+    let ids: std::collections::BTreeSet<_> =
+        decisions.iter().filter_map(|event| event["id"].as_str()).collect();
+    assert_eq!((denied(&decisions).len(), ids.len()), (400, 400), "after {restarts} restarts");
+    Ok(())
+}
+
+#[test]
 fn a_session_that_ends_without_a_daemon_is_cleaned_up() -> Outcome {
     if !in_vm() {
         return Ok(());
