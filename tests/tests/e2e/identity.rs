@@ -95,7 +95,7 @@ fn a_daemon_killed_at_any_moment_logs_each_denial_once() -> Outcome {
     }
     net::outside()?;
     let mut guard = Guard::start(&[CODER])?;
-    let script = "for n in $(seq 400); do : </dev/tcp/10.77.0.3/$n; done 2>/dev/null";
+    let script = "for n in $(seq 400); do : </dev/tcp/10.77.0.3/$n; done 2>/dev/null; true";
     let mut agent = guard.run("coder", &["bash", "-c", script]).spawn()?;
     let mut restarts = 0;
     while agent.try_wait()?.is_none() || restarts < 4 {
