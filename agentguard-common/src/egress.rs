@@ -168,7 +168,7 @@ pub fn decide<T: Table>(
 }
 
 #[inline(always)]
-fn by_default(policy: &PolicyEntry) -> Ruling {
+pub(crate) fn by_default(policy: &PolicyEntry) -> Ruling {
     match Verdict::from_u8(policy.egress_default) {
         Some(verdict) => {
             Ruling { verdict, reason: Reason::Default, rule: crate::verdict::RULE_NONE }

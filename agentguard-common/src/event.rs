@@ -7,6 +7,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::unix::Name;
+
 /// What a record tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
@@ -29,6 +31,18 @@ pub enum Kind {
     /// A process of no session matched a policy: it was taken into a session, or
     /// its program was refused.
     Adopt = 7,
+    /// A socket was asked for that no rule can speak of.
+    Socket = 8,
+    /// A unix socket was connected to.
+    UnixConnect = 9,
+    /// A datagram was sent to a unix socket.
+    UnixSend = 10,
+    /// A socket that was made outside of the session was received or used.
+    Foreign = 11,
+    /// A socket option or a control message that would lead packets past the rules.
+    Option = 12,
+    /// A request to the kernel that would change the host's network.
+    Netlink = 13,
 }
 
 /// All kinds, in the order of their numbers.
@@ -41,11 +55,17 @@ pub const KINDS: [Kind; Kind::COUNT as usize] = [
     Kind::SessionEmpty,
     Kind::ForkRefused,
     Kind::Adopt,
+    Kind::Socket,
+    Kind::UnixConnect,
+    Kind::UnixSend,
+    Kind::Foreign,
+    Kind::Option,
+    Kind::Netlink,
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 14;
 
     /// Reads a kind; `None` for a number that is none.
     #[must_use]
@@ -59,6 +79,12 @@ impl Kind {
             5 => Some(Self::SessionEmpty),
             6 => Some(Self::ForkRefused),
             7 => Some(Self::Adopt),
+            8 => Some(Self::Socket),
+            9 => Some(Self::UnixConnect),
+            10 => Some(Self::UnixSend),
+            11 => Some(Self::Foreign),
+            12 => Some(Self::Option),
+            13 => Some(Self::Netlink),
             _ => None,
         }
     }
@@ -75,6 +101,12 @@ impl Kind {
             Self::SessionEmpty => "session-empty",
             Self::ForkRefused => "fork-refused",
             Self::Adopt => "adopt",
+            Self::Socket => "socket",
+            Self::UnixConnect => "unix-connect",
+            Self::UnixSend => "unix-send",
+            Self::Foreign => "foreign",
+            Self::Option => "option",
+            Self::Netlink => "netlink",
         }
     }
 }
@@ -130,7 +162,8 @@ pub mod flag {
     pub const OBSERVED: u16 = 8;
 }
 
-/// [`Kind::Connect`] and [`Kind::Send`]: a decision on egress.
+/// [`Kind::Connect`], [`Kind::Send`], [`Kind::Socket`] and [`Kind::Foreign`]: a
+/// decision on egress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Egress {
@@ -151,8 +184,30 @@ pub struct Egress {
     pub reason: u8,
     /// The number of the rule that decided, or 0.
     pub rule: u32,
+    /// The socket's type (`SOCK_STREAM`, …) for [`Kind::Socket`], else 0.
+    pub socket_type: u32,
+    /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
+    pub policy: u64,
+}
+
+/// [`Kind::UnixConnect`] and [`Kind::UnixSend`]: a decision on a unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Unix {
+    /// The beginning.
+    pub header: Header,
+    /// The name that the other socket was bound to.
+    pub name: Name,
+    /// A [`crate::Verdict`].
+    pub verdict: u8,
+    /// A [`crate::verdict::Reason`].
+    pub reason: u8,
     /// Zero.
-    pub reserved: u32,
+    pub reserved: u16,
+    /// The number of the rule that decided, or 0.
+    pub rule: u32,
+    /// Zero.
+    pub reserved_too: u32,
     /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
     pub policy: u64,
 }
@@ -190,18 +245,33 @@ pub struct Fork {
     pub reserved: u32,
 }
 
-/// [`Kind::Exit`], [`Kind::SessionEmpty`], [`Kind::ForkRefused`] and
-/// [`Kind::Adopt`].
+/// [`Kind::Exit`], [`Kind::SessionEmpty`], [`Kind::ForkRefused`], [`Kind::Adopt`],
+/// [`Kind::Option`] and [`Kind::Netlink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Plain {
     /// The beginning.
     pub header: Header,
     /// For an exit, the status as `wait(2)` has it; for a refused fork or
-    /// adoption, the [`crate::verdict::Reason`]. Otherwise 0.
+    /// adoption, the [`crate::verdict::Reason`]; for an option, its level and its
+    /// number, for a netlink message its protocol and its type ([`pair`]).
+    /// Otherwise 0.
     pub status: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// Two small numbers in one; what does not fit is cut.
+#[inline(always)]
+#[must_use]
+pub const fn pair(first: u32, second: u32) -> u32 {
+    first << 16 | second & 0xffff
+}
+
+/// The two numbers of a [`pair`].
+#[must_use]
+pub const fn unpair(both: u32) -> (u32, u32) {
+    (both >> 16, both & 0xffff)
 }
 
 /// A record, read.
@@ -209,6 +279,8 @@ pub struct Plain {
 pub enum Record<'a> {
     /// A decision on egress.
     Egress(Kind, Egress),
+    /// A decision on a unix socket.
+    Unix(Kind, Unix),
     /// A program was executed.
     Exec(Exec, Tail<'a>),
     /// A process was made.
@@ -257,11 +329,17 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let number = fixed::<u16>(bytes)?.0;
     let kind = Kind::from_u16(number).ok_or(Malformed::Kind(number))?;
     match kind {
-        Kind::Connect | Kind::Send => Ok(Record::Egress(kind, fixed(bytes)?.0)),
-        Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
-        Kind::Exit | Kind::SessionEmpty | Kind::ForkRefused | Kind::Adopt => {
-            Ok(Record::Plain(kind, fixed(bytes)?.0))
+        Kind::Connect | Kind::Send | Kind::Socket | Kind::Foreign => {
+            Ok(Record::Egress(kind, fixed(bytes)?.0))
         }
+        Kind::UnixConnect | Kind::UnixSend => Ok(Record::Unix(kind, fixed(bytes)?.0)),
+        Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
+        Kind::Exit
+        | Kind::SessionEmpty
+        | Kind::ForkRefused
+        | Kind::Adopt
+        | Kind::Option
+        | Kind::Netlink => Ok(Record::Plain(kind, fixed(bytes)?.0)),
         Kind::Exec => {
             let (exec, rest) = fixed::<Exec>(bytes)?;
             let (path, rest) = cut(rest, exec.path_len)?;

@@ -16,6 +16,8 @@ pub mod map;
 pub mod net;
 pub mod offset;
 pub mod session;
+pub mod steering;
+pub mod unix;
 pub mod verdict;
 
 pub use verdict::Verdict;

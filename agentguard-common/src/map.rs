@@ -3,7 +3,7 @@
 
 /// Raised with every change of a map's type, key or value. A daemon adopts only
 /// pins of its own layout.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Task storage: task to [`crate::session::TaskLabel`].
 pub const TASKS: &str = "TASKS";
@@ -26,6 +26,13 @@ pub const COUNTERS: &str = "COUNTERS";
 /// Per-CPU scratch memory for records that are too long for the stack.
 pub const SCRATCH: &str = "SCRATCH";
 
+/// Socket storage: socket to [`crate::session::SocketLabel`].
+pub const SOCKETS: &str = "SOCKETS";
+/// Hash: [`crate::session::ListenKey`] to the number of sockets that listen there.
+pub const LISTENERS: &str = "LISTENERS";
+/// Trie: [`crate::unix::Key`] to [`crate::unix::Rule`].
+pub const UNIX: &str = "UNIX";
+
 /// Hash: [`crate::adopt::MatchKey`] to the number of a pool.
 pub const MATCHES: &str = "MATCHES";
 /// Array with one entry: how many there are in [`MATCHES`].
@@ -34,7 +41,7 @@ pub const MATCH_COUNT: &str = "MATCH_COUNT";
 pub const STANDBY: &str = "STANDBY";
 
 /// Every map that is pinned, in the order they are created.
-pub const PINNED: [&str; 13] = [
+pub const PINNED: [&str; 16] = [
     TASKS,
     SESSIONS,
     SESSION_COUNTS,
@@ -45,6 +52,9 @@ pub const PINNED: [&str; 13] = [
     ACTIVITY,
     COUNTERS,
     SCRATCH,
+    SOCKETS,
+    LISTENERS,
+    UNIX,
     MATCHES,
     MATCH_COUNT,
     STANDBY,

@@ -15,6 +15,19 @@ pub const AF_INET: u16 = 2;
 /// `AF_INET6`.
 pub const AF_INET6: u16 = 10;
 
+/// `SOCK_STREAM` of `linux/net.h`.
+pub const SOCK_STREAM: u32 = 1;
+/// `SOCK_DGRAM`.
+pub const SOCK_DGRAM: u32 = 2;
+/// `AF_NETLINK`: talks to the kernel, not to the network.
+pub const AF_NETLINK: u16 = 16;
+/// `AF_ALG`: the kernel's ciphers.
+pub const AF_ALG: u16 = 38;
+
+/// `IPPROTO_ICMP`.
+pub const IPPROTO_ICMP: u16 = 1;
+/// `IPPROTO_ICMPV6`.
+pub const IPPROTO_ICMPV6: u16 = 58;
 /// `IPPROTO_TCP`.
 pub const IPPROTO_TCP: u16 = 6;
 /// `IPPROTO_UDP`.
@@ -83,6 +96,25 @@ impl Address {
         Self { high: keep(self.high, bits), low: keep(self.low, bits.saturating_sub(64)) }
     }
 
+    /// "Any" of IPv4, `0.0.0.0`.
+    pub const ANY4: Self = Self::v4(0);
+    /// "Any" of IPv6, `::`.
+    pub const ANY6: Self = Self { high: 0, low: 0 };
+
+    /// "Any" of the same family.
+    #[inline(always)]
+    #[must_use]
+    pub const fn any(self) -> Self {
+        if self.is_v4() { Self::ANY4 } else { Self::ANY6 }
+    }
+
+    /// Whether this is a loopback address: 127.0.0.0/8 or `::1`.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_loopback(self) -> bool {
+        self.high == 0 && (self.low >> 24 == (V4_MARK | 0x7f00_0000) >> 24 || self.low == 1)
+    }
+
     /// The address that the kernel reaches for this one: connecting to "any"
     /// (`0.0.0.0` or `::`) connects to the loopback address
     /// (`ip_route_connect`, `tcp_v6_connect`).
@@ -115,8 +147,12 @@ impl Protocols {
     pub const TCP: Self = Self(1);
     /// UDP.
     pub const UDP: Self = Self(2);
-    /// Both.
+    /// Both, which is what a rule means that names none.
     pub const ANY: Self = Self(3);
+    /// ICMP echo, by the datagram sockets that the kernel has for it (ping).
+    pub const ICMP: Self = Self(4);
+    /// All that rules can speak of.
+    pub const ALL: Self = Self(7);
 
     /// The set for a socket's protocol number; `None` for one that rules do not
     /// speak of.
@@ -126,6 +162,7 @@ impl Protocols {
         match number {
             IPPROTO_TCP | IPPROTO_MPTCP => Some(Self::TCP),
             IPPROTO_UDP => Some(Self::UDP),
+            IPPROTO_ICMP | IPPROTO_ICMPV6 => Some(Self::ICMP),
             _ => None,
         }
     }
@@ -135,6 +172,24 @@ impl Protocols {
     #[must_use]
     pub const fn meets(self, other: Self) -> bool {
         self.0 & other.0 != 0
+    }
+}
+
+/// Whether a task of a session may have such a socket: TCP, UDP and ping, which rules
+/// speak of; unix and netlink sockets, which have hooks of their own; the kernel's
+/// ciphers. Raw and packet sockets, vsock, SCTP and whatever else there is are not to
+/// be had, because nothing would decide what goes out by them.
+#[inline(always)]
+#[must_use]
+pub const fn may_have(family: u16, kind: u32, protocol: u16) -> bool {
+    match (family, kind) {
+        (AF_UNIX | AF_NETLINK | AF_ALG, _) => true,
+        (AF_INET | AF_INET6, SOCK_STREAM) => {
+            matches!(protocol, 0 | IPPROTO_TCP | IPPROTO_MPTCP)
+        }
+        (AF_INET, SOCK_DGRAM) => matches!(protocol, 0 | IPPROTO_UDP | IPPROTO_ICMP),
+        (AF_INET6, SOCK_DGRAM) => matches!(protocol, 0 | IPPROTO_UDP | IPPROTO_ICMPV6),
+        _ => false,
     }
 }
 
@@ -245,6 +300,38 @@ mod tests {
         assert_eq!(Address::v4(0).reached(), Address::v4(0x7f00_0001));
         assert_eq!(Address::from_octets([0; 16]).reached().octets()[15], 1);
         assert_eq!(Address::v4(5).reached(), Address::v4(5));
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for (number, is) in [(0x7f00_0001, true), (0x7fff_ffff, true), (0x8000_0000, false)] {
+            assert_eq!(Address::v4(number).is_loopback(), is, "{number:x}");
+        }
+        assert!(Address { high: 0, low: 1 }.is_loopback());
+        assert!(!Address { high: 0, low: 0x7f00_0001 }.is_loopback(), "::127.0.0.1 is not");
+        assert!(!Address { high: 1, low: 1 }.is_loopback());
+    }
+
+    #[test]
+    fn sockets_that_nothing_decides_on_are_not_to_be_had() {
+        const SOCK_RAW: u32 = 3;
+        const AF_PACKET: u16 = 17;
+        const AF_VSOCK: u16 = 40;
+        assert!(may_have(AF_INET, SOCK_STREAM, 0) && may_have(AF_INET6, SOCK_DGRAM, 0));
+        assert!(may_have(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
+        assert!(may_have(AF_NETLINK, SOCK_RAW, 0) && may_have(AF_UNIX, SOCK_STREAM, 0));
+        for (family, kind, protocol) in [
+            (AF_INET, SOCK_RAW, IPPROTO_ICMP),
+            (AF_INET, SOCK_RAW, 255),
+            (AF_INET, SOCK_STREAM, 132),
+            (AF_INET, 5, 132),
+            (AF_INET6, SOCK_DGRAM, 136),
+            (AF_INET, SOCK_DGRAM, IPPROTO_ICMPV6),
+            (AF_PACKET, SOCK_DGRAM, 0),
+            (AF_VSOCK, SOCK_STREAM, 0),
+        ] {
+            assert!(!may_have(family, kind, protocol), "{family} {kind} {protocol}");
+        }
     }
 
     #[test]

@@ -18,10 +18,26 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 17] = [
+pub const OFFSETS: [Offset; 33] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
+    offset("SOCK_STATE", "sock", "__sk_common.skc_state"),
+    offset("SOCK_PORT", "sock", "__sk_common.skc_num"),
+    offset("SOCK_ADDRESS", "sock", "__sk_common.skc_rcv_saddr"),
+    offset("SOCK_ADDRESS6", "sock", "__sk_common.skc_v6_rcv_saddr"),
+    offset("SOCK_PEER", "sock", "__sk_common.skc_daddr"),
+    offset("SOCK_PEER6", "sock", "__sk_common.skc_v6_daddr"),
+    offset("SOCK_PEER_PORT", "sock", "__sk_common.skc_dport"),
+    offset("SOCK_NET", "sock", "__sk_common.skc_net"),
+    offset("NET_NUMBER", "net", "ns.inum"),
+    offset("UNIX_SOCK_ADDR", "unix_sock", "addr"),
+    offset("UNIX_ADDRESS_LEN", "unix_address", "len"),
+    offset("UNIX_ADDRESS_NAME", "unix_address", "name"),
+    offset("SKB_DATA", "sk_buff", "data"),
+    offset("SKB_LEN", "sk_buff", "len"),
+    offset("MSGHDR_CONTROL", "msghdr", "msg_control"),
+    offset("MSGHDR_CONTROLLEN", "msghdr", "msg_controllen"),
     offset("MSGHDR_NAME", "msghdr", "msg_name"),
     offset("MSGHDR_NAMELEN", "msghdr", "msg_namelen"),
     offset("TASK_PID", "task_struct", "pid"),
@@ -37,3 +53,9 @@ pub const OFFSETS: [Offset; 17] = [
     offset("BPRM_ARGC", "linux_binprm", "argc"),
     offset("FILE_PATH", "file", "f_path"),
 ];
+
+/// Bit fields: the global holds the offset in bits.
+pub const BITS: [Offset; 1] = [offset("SOCK_V6ONLY", "sock", "__sk_common.skc_ipv6only")];
+
+/// The global that holds the number of the host's network namespace, PID 1's.
+pub const HOST_NAMESPACE: &str = "HOST_NAMESPACE";

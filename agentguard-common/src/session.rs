@@ -19,6 +19,34 @@ pub struct TaskLabel {
     pub reserved: u32,
 }
 
+/// What every socket carries that a task of a session made (socket storage, which an
+/// accepted connection inherits from its listener).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct SocketLabel {
+    /// The session.
+    pub session: u64,
+}
+
+/// Where a session listens: the key of its own TCP ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+#[repr(C)]
+pub struct ListenKey {
+    /// The address, "any" included; IPv4 mapped.
+    pub address: crate::net::Address,
+    /// The session.
+    pub session: u64,
+    /// The number of the network namespace.
+    pub namespace: u32,
+    /// The port.
+    pub port: u16,
+    /// Zero.
+    pub reserved: u16,
+}
+
+/// How many own ports are known on a host.
+pub const MAX_LISTENERS: u32 = 16_384;
+
 /// What the kernel needs to know of a session. Written by the daemon alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]

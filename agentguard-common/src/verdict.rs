@@ -65,7 +65,7 @@ pub enum Reason {
     Default = 1,
     /// The address could not be read or is of no use (too short, unknown family).
     Malformed = 2,
-    /// Neither TCP nor UDP, which is all that egress rules speak of.
+    /// Neither TCP nor UDP nor a ping, which is all that egress rules speak of.
     Protocol = 3,
     /// The session or its policy is not in the kernel's tables.
     NoPolicy = 4,
@@ -75,6 +75,13 @@ pub enum Reason {
     NoLabel = 6,
     /// A program matches a policy, and no session stands by for it.
     NoStandby = 7,
+    /// Nothing but the session itself listens there.
+    Own = 8,
+    /// It would lead packets past the rules: a source route, a change of the host's
+    /// network.
+    Steering = 9,
+    /// The unix socket belongs to another session.
+    OtherSession = 10,
 }
 
 impl Reason {
@@ -90,6 +97,9 @@ impl Reason {
             5 => Some(Self::Ending),
             6 => Some(Self::NoLabel),
             7 => Some(Self::NoStandby),
+            8 => Some(Self::Own),
+            9 => Some(Self::Steering),
+            10 => Some(Self::OtherSession),
             _ => None,
         }
     }
@@ -106,6 +116,9 @@ impl Reason {
             Self::Ending => "ending",
             Self::NoLabel => "no-label",
             Self::NoStandby => "no-standby",
+            Self::Own => "own",
+            Self::Steering => "steering",
+            Self::OtherSession => "other-session",
         }
     }
 }
@@ -125,6 +138,9 @@ pub struct Ruling {
 pub const RULE_NONE: u32 = 0;
 
 impl Ruling {
+    /// What the session listens on itself is free to it.
+    pub const OWN: Self = Self { verdict: Verdict::Allow, reason: Reason::Own, rule: RULE_NONE };
+
     /// A refusal that no rule asked for.
     #[inline(always)]
     #[must_use]

@@ -27,6 +27,8 @@ mod maps;
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
+#[expect(dead_code, reason = "there are no sockets")]
+mod socket;
 
 use agentguard_common::egress::{Entry, MAX_ENTRIES};
 use agentguard_common::event::Kind;
@@ -188,7 +190,8 @@ fn asked_next() -> Option<Asked> {
 fn read(request: &Request) -> Option<Asked> {
     // SAFETY: the request has room for more than an address.
     let (address, _) = unsafe { egress::address(request.sockaddr.as_ptr(), request.len as i32) }?;
-    let socket = Socket { family: request.family, protocol: request.protocol };
+    let (family, protocol) = (request.family, request.protocol);
+    let socket = Socket { family, protocol, kind: 0, sock: core::ptr::null() };
     if egress::left_alone(socket.family) {
         return None;
     }

@@ -2,7 +2,10 @@
 //! kernels; the loader fills them in from BTF before it loads a program (the
 //! table is `agentguard_common::offset`), and to the verifier they are constants.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 /// Declares the globals. Each name must stand in the loader's table.
 macro_rules! offsets {
@@ -18,6 +21,23 @@ offsets!(
     SOCKET_SK,
     SOCK_PROTOCOL,
     SOCK_FAMILY,
+    SOCK_STATE,
+    SOCK_PORT,
+    SOCK_ADDRESS,
+    SOCK_ADDRESS6,
+    SOCK_PEER,
+    SOCK_PEER6,
+    SOCK_PEER_PORT,
+    SOCK_NET,
+    SOCK_V6ONLY,
+    NET_NUMBER,
+    UNIX_SOCK_ADDR,
+    UNIX_ADDRESS_LEN,
+    UNIX_ADDRESS_NAME,
+    SKB_DATA,
+    SKB_LEN,
+    MSGHDR_CONTROL,
+    MSGHDR_CONTROLLEN,
     MSGHDR_NAME,
     MSGHDR_NAMELEN,
     TASK_PID,
@@ -32,6 +52,7 @@ offsets!(
     BPRM_P,
     BPRM_ARGC,
     FILE_PATH,
+    HOST_NAMESPACE,
 );
 
 /// Reads a member through a pointer whose type the verifier knows.
@@ -45,6 +66,27 @@ offsets!(
 pub(crate) unsafe fn member<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
     // SAFETY: by the contract above.
     unsafe { base.add(offset.load() as usize).cast::<T>().read_volatile() }
+}
+
+/// Reads a member through a pointer whose type the verifier does not know; `None` where
+/// the memory cannot be read.
+///
+/// # Safety
+///
+/// `T` must be a type for which any bytes are a value.
+#[inline(always)]
+pub(crate) unsafe fn probe<T: Copy>(base: *const u8, offset: u32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: faults are caught, and the destination has the size that is given.
+    let failed = unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            base.wrapping_add(offset as usize).cast(),
+        )
+    };
+    // SAFETY: it was filled.
+    if failed == 0 { Some(unsafe { value.assume_init() }) } else { None }
 }
 
 /// The address of a member that is itself a structure.

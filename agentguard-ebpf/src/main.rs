@@ -16,6 +16,7 @@ mod kernel;
 mod maps;
 mod scratch;
 mod session;
+mod socket;
 
 /// Unreachable: nothing here panics, and the verifier would refuse a program
 /// that could.

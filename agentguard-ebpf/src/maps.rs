@@ -7,9 +7,13 @@ use agentguard_common::counter;
 use agentguard_common::egress::{
     Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
 };
-use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, TaskLabel};
+use agentguard_common::session::{
+    ListenKey, MAX_LISTENERS, MAX_SESSIONS, SessionCount, SessionEntry, SocketLabel, TaskLabel,
+};
+use agentguard_common::unix;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::bindings::bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE;
+use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
+use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 
@@ -20,11 +24,11 @@ const DECISIONS_BYTES: usize = 2 << 20;
 /// Room for everything else.
 const ACTIVITY_BYTES: usize = 8 << 20;
 
-/// Task storage, which aya-ebpf has no type for: a map definition is a structure
-/// of pointers whose types say what the map is.
+/// Memory beside a task or a socket, for which aya-ebpf has no type of use here: a map
+/// definition is a structure of pointers whose types say what the map is.
 #[repr(C)]
-pub(crate) struct TaskStorage<T> {
-    r#type: *const [i32; BPF_MAP_TYPE_TASK_STORAGE as usize],
+pub(crate) struct Storage<T, const TYPE: usize> {
+    r#type: *const [i32; TYPE],
     map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
     max_entries: *const [i32; 0],
     key: *const i32,
@@ -33,9 +37,9 @@ pub(crate) struct TaskStorage<T> {
 
 // SAFETY: the structure describes a map and is never read; the kernel
 // synchronises what is behind it.
-unsafe impl<T> Sync for TaskStorage<T> {}
+unsafe impl<T, const TYPE: usize> Sync for Storage<T, TYPE> {}
 
-impl<T> TaskStorage<T> {
+impl<T, const TYPE: usize> Storage<T, TYPE> {
     const fn new() -> Self {
         Self {
             r#type: core::ptr::null(),
@@ -48,7 +52,24 @@ impl<T> TaskStorage<T> {
 }
 
 #[btf_map]
-pub(crate) static TASKS: TaskStorage<TaskLabel> = TaskStorage::new();
+pub(crate) static TASKS: Storage<TaskLabel, { BPF_MAP_TYPE_TASK_STORAGE as usize }> =
+    Storage::new();
+
+#[btf_map]
+pub(crate) static SOCKETS: Storage<SocketLabel, { BPF_MAP_TYPE_SK_STORAGE as usize }> =
+    Storage::new();
+
+#[btf_map]
+pub(crate) static LISTENERS: HashMap<
+    ListenKey,
+    u64,
+    { MAX_LISTENERS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static UNIX: LpmTrie<UnixName, unix::Rule, { unix::MAX_RULES as usize }> =
+    LpmTrie::new();
 
 #[btf_map]
 pub(crate) static SESSIONS: Array<SessionEntry, { MAX_SESSIONS as usize }> = Array::new();
@@ -112,6 +133,16 @@ pub(crate) static STANDBY: HashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 
+/// A policy's slot and a name, as a trie's key has them behind the bits.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct UnixName {
+    policy: u32,
+    name: unix::Name,
+}
+
+const _: () = assert!(size_of::<LpmKey<UnixName>>() == size_of::<unix::Key>());
+
 /// The kernel's tables, as the evaluator sees them.
 pub(crate) struct Maps;
 
@@ -127,5 +158,14 @@ impl Table for Maps {
     fn block(&self, key: &BlockKey) -> Option<&Block> {
         // SAFETY: as above.
         unsafe { EGRESS_BLOCKS.get(key) }
+    }
+}
+
+impl unix::Table for Maps {
+    #[inline(always)]
+    fn longest(&self, key: &unix::Key) -> Option<&unix::Rule> {
+        // SAFETY: the two types have the same layout.
+        let key = unsafe { &*core::ptr::from_ref(key).cast::<LpmKey<UnixName>>() };
+        UNIX.get(key)
     }
 }

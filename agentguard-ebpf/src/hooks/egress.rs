@@ -8,23 +8,24 @@ use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, decide as decide_afresh};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::net::{self, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
-use agentguard_common::session::{State, TaskLabel};
+use agentguard_common::session::{ListenKey, State, TaskLabel};
 use agentguard_common::verdict::{Reason, Ruling};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
-use crate::maps::{ANSWERS, Maps, POLICIES};
-use crate::session;
+use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
+use crate::{session, socket};
 
-/// `AF_NETLINK`: talks to the kernel, not to the network.
-const AF_NETLINK: u16 = 16;
-
-/// A socket's address family and protocol.
+/// A socket's address family, protocol and type.
 #[derive(Clone, Copy)]
 pub(super) struct Socket {
     pub(super) family: u16,
     pub(super) protocol: u16,
+    /// 0 where it does not matter.
+    pub(super) kind: u32,
+    /// The `struct sock`; null where there is none.
+    pub(super) sock: *const u8,
 }
 
 /// What a hook was asked for.
@@ -37,7 +38,7 @@ pub(super) struct Asked {
 /// Families that egress rules do not speak of.
 #[inline(always)]
 pub(super) const fn left_alone(family: u16) -> bool {
-    matches!(family, net::AF_UNIX | AF_NETLINK)
+    matches!(family, net::AF_UNIX | net::AF_NETLINK | net::AF_ALG)
 }
 
 /// Reads family and protocol of a `struct socket`.
@@ -52,9 +53,10 @@ pub(super) unsafe fn socket(socket: *const u8) -> Socket {
         let sock: *const u8 = member(socket, &SOCKET_SK);
         if sock.is_null() {
             // Being closed. Family 0 is denied.
-            return Socket { family: 0, protocol: 0 };
+            return Socket { family: 0, protocol: 0, kind: 0, sock };
         }
-        Socket { family: member(sock, &SOCK_FAMILY), protocol: member(sock, &SOCK_PROTOCOL) }
+        let (family, protocol) = (member(sock, &SOCK_FAMILY), member(sock, &SOCK_PROTOCOL));
+        Socket { family, protocol, kind: 0, sock }
     }
 }
 
@@ -85,7 +87,13 @@ pub(super) unsafe fn address(from: *const u8, len: i32) -> Option<(Sockaddr, [u8
 #[inline(always)]
 pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
     emit::count(kind, Count::Seen);
+    // Before the ruling, not after it: the verifier would walk through it anew for every
+    // way that the search can end.
+    let own = own(label, asked);
     let (ruling, policy, observed) = rule(label, asked);
+    // A rule that denies it by name holds.
+    let free = own && matches!(ruling.reason, Reason::Default);
+    let ruling = if free { Ruling::OWN } else { ruling };
     let passes = ruling.verdict.passes();
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
         emit::count(kind, Count::Error);
@@ -104,11 +112,72 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
         verdict: ruling.verdict as u8,
         reason: ruling.reason as u8,
         rule: ruling.rule,
-        reserved: 0,
+        socket_type: asked.socket.kind,
         policy,
     };
     emit::emit(if passes { Ring::Activity } else { Ring::Decisions }, kind, &record);
     passes || observed
+}
+
+/// Whether the destination is on this host, and where the session listens itself.
+#[inline(always)]
+fn own(label: &TaskLabel, asked: &Asked) -> bool {
+    let Sockaddr::Inet(to) = asked.address else { return false };
+    let address = to.address.reached();
+    if asked.socket.sock.is_null()
+        || !address.is_loopback()
+        || Protocols::of_socket(asked.socket.protocol) != Some(Protocols::TCP)
+    {
+        return false;
+    }
+    // SAFETY: a `struct sock` of a hook's argument, not null.
+    let namespace = unsafe { socket::namespace(asked.socket.sock) };
+    let mut key =
+        ListenKey { address, session: label.session, namespace, port: to.port, reserved: 0 };
+    // SAFETY: only whether it is there counts.
+    if unsafe { LISTENERS.get(key) }.is_some() {
+        return true;
+    }
+    key.address = address.any();
+    // SAFETY: as above.
+    unsafe { LISTENERS.get(key) }.is_some()
+}
+
+/// What the use of a connected socket is decided by that was made outside of the
+/// session: as if it were to be connected now. `None` for one that needs no decision.
+#[inline(always)]
+pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Option<Asked> {
+    if !matches!(socket.family, net::AF_INET | net::AF_INET6) || socket.sock.is_null() {
+        return None;
+    }
+    // SAFETY: a `struct sock` of a hook's argument, not null.
+    unsafe {
+        if socket::session(socket.sock) == Some(label.session) {
+            return None;
+        }
+        let peer = socket::peer(socket.sock, socket.family)?;
+        Some(Asked { address: Sockaddr::Inet(peer), socket: *socket })
+    }
+}
+
+/// Decides the use of such a socket. One that may be used is the session's own from
+/// then on.
+#[inline(always)]
+pub(super) fn decide_foreign(label: &TaskLabel, socket: &Socket) -> bool {
+    let Some(asked) = foreign(label, socket) else { return true };
+    let passes = decide(Kind::Foreign, label, &asked);
+    if passes {
+        claim(label, &asked);
+    }
+    passes
+}
+
+/// Makes a socket the session's own.
+#[inline(always)]
+pub(super) fn claim(label: &TaskLabel, asked: &Asked) {
+    // Without memory for it, it is decided anew the next time.
+    // SAFETY: a `struct sock` of a hook's argument; `foreign` gives no other.
+    let _ = asked.socket.sock.is_null() || unsafe { socket::claim(asked.socket.sock, label) };
 }
 
 /// The ruling, the tag of the policy, and whether it is only observed.

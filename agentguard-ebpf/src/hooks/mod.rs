@@ -3,11 +3,23 @@
 mod bprm_check_security;
 mod bprm_committed_creds;
 mod egress;
+mod file_receive;
+mod inet_sock_set_state;
+mod netlink_send;
+mod plain;
 mod sched_process_exit;
+mod sock_graft;
 mod socket_connect;
+mod socket_create;
+mod socket_post_create;
+mod socket_recvmsg;
 mod socket_sendmsg;
+mod socket_setsockopt;
 mod task_alloc;
 mod task_newtask;
+mod unix;
+mod unix_may_send;
+mod unix_stream_connect;
 
 /// What an LSM hook returns to let the action go on.
 const PASS: i32 = 0;

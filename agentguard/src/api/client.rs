@@ -21,6 +21,10 @@ impl Client {
     ///
     /// [`Error::NoDaemon`] where none answers.
     pub fn connect(path: &Path) -> Result<Self> {
+        // Set by `run`. Whoever sets it by hand is served just the same.
+        let inside = std::env::var_os("AGENTGUARD_SESSION").is_some();
+        let own = super::for_sessions(path);
+        let path = if inside && own.exists() { &own } else { path };
         let socket = UnixStream::connect(path)
             .map_err(|source| Error::NoDaemon { path: path.to_owned(), source })?;
         Ok(Self { socket })

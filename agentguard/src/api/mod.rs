@@ -13,3 +13,10 @@ pub use server::serve;
 
 /// Where the daemon listens, unless told otherwise.
 pub const SOCKET: &str = "/run/agentguard/agentguard.sock";
+
+/// Where it listens for processes of sessions, which may not connect to the other: the
+/// same is served there, and what a guarded process may ask is little.
+#[must_use]
+pub fn for_sessions(socket: &std::path::Path) -> std::path::PathBuf {
+    socket.with_file_name("self.sock")
+}

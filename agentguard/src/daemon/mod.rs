@@ -19,11 +19,12 @@ use agentguard_common::event::{Header, Kind, Record, decode};
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::api;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::event::{Class, Enricher, Event, Outcome};
 use crate::kernel::{self, Found, Pins, Ring, Tables};
-use crate::policy::PolicySet;
+use crate::policy::{PolicySet, builtin_sockets};
 use crate::session::{Adoption, Cgroups, Ended, Policies, Processes, Session, Sessions, Store};
 use crate::sink::{Log, Recent, Sent};
 
@@ -116,13 +117,16 @@ pub fn serve(daemon: Daemon, config: &Config) -> Result<()> {
     let local = tokio::task::LocalSet::new();
     let daemon = Rc::new(daemon);
     local.block_on(&runtime, async {
-        let listener = files::listen(&config.socket)?;
-        tokio::task::spawn_local(crate::api::serve(listener, Rc::clone(&daemon)));
+        for path in [config.socket.clone(), api::for_sessions(&config.socket)] {
+            let listener = files::listen(&path)?;
+            tokio::task::spawn_local(api::serve(listener, Rc::clone(&daemon)));
+        }
         tracing::info!(socket = %config.socket.display(), "ready");
         daemon.work().await
     })?;
     // The next daemon makes its own; a client that comes now is told that none answers.
     let _ = std::fs::remove_file(&config.socket);
+    let _ = std::fs::remove_file(api::for_sessions(&config.socket));
     daemon.tell("daemon.stop", None, "agentguard".into(), Outcome::Success, None);
     Ok(())
 }
@@ -134,6 +138,7 @@ impl Daemon {
     ///
     /// Where the kernel's tables, the store or the cgroups cannot be used.
     pub fn new(tables: Tables, declared: PolicySet, log: Log, config: &Config) -> Result<Self> {
+        tables.set_builtin(&builtin_sockets())?;
         let store = Store::open(&config.state)?;
         let sessions = Sessions::adopt(&tables, Cgroups::new()?, store.clone())?;
         let directory = config.policies.display().to_string();

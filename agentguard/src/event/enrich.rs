@@ -13,6 +13,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::{Class, DestinationInfo, Event, Outcome, ProcessInfo};
+use crate::policy::Policy;
 use crate::session::{PROBE_SESSION, Policies, Process, Processes, Session, Sessions};
 
 const RFC3339: &[BorrowedFormatItem<'_>] =
@@ -63,6 +64,7 @@ impl Enricher {
     ) -> Option<Event> {
         let (kind, header) = match record {
             Record::Egress(kind, egress) => (*kind, &egress.header),
+            Record::Unix(kind, unix) => (*kind, &unix.header),
             Record::Exec(exec, _) => (Kind::Exec, &exec.header),
             Record::Fork(fork) => (Kind::Fork, &fork.header),
             Record::Plain(kind, plain) => (*kind, &plain.header),
@@ -78,10 +80,11 @@ impl Enricher {
             id: format!("{:x}-{}", header.time, header.cpu),
             process: Some(process(header, &known)),
             policy_hash: session.map(|session| session.policy_hash.clone()),
-            ..self.event(time, role, kind.as_str(), resource, outcome, class, session)
+            ..self.event(time, role, action(kind), resource, outcome, class, session)
         };
         match record {
-            Record::Egress(_, egress) => Some(decision(base, egress, policies)),
+            Record::Egress(kind, egress) => Some(decision(base, *kind, egress, policies)),
+            Record::Unix(_, unix) => Some(socket_decision(base, unix, policies)),
             Record::Exec(exec, tail) => {
                 let told = executed(exec, tail);
                 let mut event =
@@ -110,12 +113,12 @@ impl Enricher {
                 Some(event)
             }
             Record::Plain(Kind::ForkRefused, plain) => {
-                let mut event = base(header.pid.to_string(), Outcome::Denied, Class::Decision);
-                event.action = "fork";
-                event.verdict = Some(Verdict::Deny.as_str());
                 let reason = u8::try_from(plain.status).ok().and_then(Reason::from_u8);
-                event.reason = reason.map(Reason::as_str);
-                Some(event)
+                Some(refused(base, header, header.pid.to_string(), reason))
+            }
+            Record::Plain(Kind::Option | Kind::Netlink, plain) => {
+                let resource = steering(kind, plain.status);
+                Some(refused(base, header, resource, Some(Reason::Steering)))
             }
             // The daemon tells of these.
             Record::Plain(..) => None,
@@ -162,48 +165,138 @@ impl Default for Enricher {
     }
 }
 
+/// What an event calls a kind of record.
+const fn action(kind: Kind) -> &'static str {
+    match kind {
+        Kind::ForkRefused => "fork",
+        Kind::UnixConnect => "connect",
+        Kind::UnixSend => "send",
+        other => other.as_str(),
+    }
+}
+
+/// A refusal that no rule has to do with.
+fn refused(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    header: &Header,
+    resource: String,
+    reason: Option<Reason>,
+) -> Event {
+    Event {
+        verdict: Some(Verdict::Deny.as_str()),
+        reason: reason.map(Reason::as_str),
+        ..base(resource, outcome(Verdict::Deny, header), Class::Decision)
+    }
+}
+
+fn outcome(verdict: Verdict, header: &Header) -> Outcome {
+    match (verdict.passes(), header.flags & flag::OBSERVED != 0) {
+        (true, _) => Outcome::Allowed,
+        (false, true) => Outcome::WouldDeny,
+        (false, false) => Outcome::Denied,
+    }
+}
+
+/// Verdict, reason and rule, from bytes of a record.
+fn ruled(event: Event, verdict: u8, reason: u8, rule: u32, policy: Option<&Policy>) -> Event {
+    let rule = (rule != RULE_NONE).then(|| {
+        let id = policy.and_then(|policy| policy.rule_id(rule).map(str::to_owned));
+        id.unwrap_or_else(|| rule.to_string())
+    });
+    Event {
+        verdict: Some(Verdict::from_u8(verdict).unwrap_or(Verdict::Deny).as_str()),
+        reason: Some(Reason::from_u8(reason).unwrap_or(Reason::NoPolicy).as_str()),
+        rule,
+        ..event
+    }
+}
+
 fn decision(
     base: impl Fn(String, Outcome, Class) -> Event,
+    kind: Kind,
     egress: &record::Egress,
     policies: &Policies,
 ) -> Event {
     let verdict = Verdict::from_u8(egress.verdict).unwrap_or(Verdict::Deny);
-    let reason = Reason::from_u8(egress.reason).unwrap_or(Reason::NoPolicy);
-    let outcome = match (verdict.passes(), egress.header.flags & flag::OBSERVED != 0) {
-        (true, _) => Outcome::Allowed,
-        (false, true) => Outcome::WouldDeny,
-        (false, false) => Outcome::Denied,
-    };
     let transport = match egress.protocol {
         net::IPPROTO_TCP => "tcp".to_owned(),
         net::IPPROTO_MPTCP => "mptcp".to_owned(),
         net::IPPROTO_UDP => "udp".to_owned(),
+        net::IPPROTO_ICMP | net::IPPROTO_ICMPV6 => "icmp".to_owned(),
         other => format!("protocol-{other}"),
     };
     let address = Ipv6Addr::from(egress.address).to_canonical();
-    let inet = matches!(egress.family, net::AF_INET | net::AF_INET6) && reason != Reason::Malformed;
+    let inet = matches!(egress.family, net::AF_INET | net::AF_INET6)
+        && egress.reason != Reason::Malformed as u8
+        && kind != Kind::Socket;
     let resource = match address {
+        _ if kind == Kind::Socket => asked_socket(egress),
         _ if !inet => format!("family-{}", egress.family),
+        address if transport == "icmp" => format!("icmp://{address}"),
         IpAddr::V4(address) => format!("{transport}://{address}:{}", egress.port),
         IpAddr::V6(address) => format!("{transport}://[{address}]:{}", egress.port),
     };
-    let policy = policies.by_tag(egress.policy);
-    let rule = (egress.rule != RULE_NONE).then(|| {
-        let id = policy.and_then(|policy| policy.rule_id(egress.rule).map(str::to_owned));
-        id.unwrap_or_else(|| egress.rule.to_string())
-    });
-    Event {
+    let event = Event {
         destination: inet.then(|| DestinationInfo {
             mapped: egress.family == net::AF_INET6 && address.is_ipv4(),
             address: address.to_string(),
             port: egress.port,
             transport,
         }),
-        verdict: Some(verdict.as_str()),
-        reason: Some(reason.as_str()),
-        rule,
-        ..base(resource, outcome, Class::Decision)
+        ..base(resource, outcome(verdict, &egress.header), Class::Decision)
+    };
+    let policy = policies.by_tag(egress.policy).map(Arc::as_ref);
+    ruled(event, egress.verdict, egress.reason, egress.rule, policy)
+}
+
+/// A socket that could not be had: family, type and protocol, by name where it has one.
+fn asked_socket(egress: &record::Egress) -> String {
+    let family = match egress.family {
+        net::AF_INET => "inet".to_owned(),
+        net::AF_INET6 => "inet6".to_owned(),
+        17 => "packet".to_owned(),
+        40 => "vsock".to_owned(),
+        44 => "xdp".to_owned(),
+        other => format!("family-{other}"),
+    };
+    let kind = match egress.socket_type {
+        net::SOCK_STREAM => "stream".to_owned(),
+        net::SOCK_DGRAM => "dgram".to_owned(),
+        3 => "raw".to_owned(),
+        5 => "seqpacket".to_owned(),
+        other => format!("type-{other}"),
+    };
+    format!("socket:{family}/{kind}/{}", egress.protocol)
+}
+
+/// An option of a socket, or a message to the kernel.
+fn steering(kind: Kind, status: u32) -> String {
+    let (first, second) = record::unpair(status);
+    match (kind, first) {
+        (Kind::Netlink, 0) => format!("netlink:route/{second}"),
+        (Kind::Netlink, protocol) => format!("netlink:{protocol}/{second}"),
+        (_, 0) => format!("option:ip/{second}"),
+        (_, 41) => format!("option:ipv6/{second}"),
+        (_, level) => format!("option:{level}/{second}"),
     }
+}
+
+fn socket_decision(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    unix: &record::Unix,
+    policies: &Policies,
+) -> Event {
+    let verdict = Verdict::from_u8(unix.verdict).unwrap_or(Verdict::Deny);
+    let (mark, name) = match unix.name.0.split_first() {
+        Some((0, rest)) => ("@", rest),
+        _ => ("", &unix.name.0[..]),
+    };
+    let end = name.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let name = String::from_utf8_lossy(name.get(..end).unwrap_or_default());
+    let resource = format!("unix:{mark}{name}");
+    let event = base(resource, outcome(verdict, &unix.header), Class::Decision);
+    let policy = policies.by_tag(unix.policy).map(Arc::as_ref);
+    ruled(event, unix.verdict, unix.reason, unix.rule, policy)
 }
 
 fn process(header: &Header, known: &Process) -> ProcessInfo {

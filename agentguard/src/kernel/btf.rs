@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use agentguard_common::offset::{OFFSETS, Offset};
+use agentguard_common::offset::{BITS, OFFSETS, Offset};
 
 use crate::error::{Error, Result};
 
@@ -28,13 +28,22 @@ struct Btf<'a> {
     by_name: HashMap<&'a [u8], u32>,
 }
 
+/// Where a member stands, in bits, how many bits it has if it is a bit field, and its
+/// type.
+struct Member {
+    bits: u32,
+    width: u32,
+    of: u32,
+}
+
 struct Structure<'a> {
     /// Twelve bytes each: name, type, offset in bits.
     members: &'a [u8],
     bitfields: bool,
 }
 
-/// The offset in bytes of every member in [`OFFSETS`], in that order.
+/// The offset of every member in [`OFFSETS`] in bytes, and of those in [`BITS`] in
+/// bits, in that order.
 ///
 /// # Errors
 ///
@@ -45,13 +54,13 @@ pub fn offsets(path: &Path) -> Result<Vec<(Offset, u32)>> {
     let btf = Btf::parse(&bytes).ok_or_else(|| Error::NoBtf {
         source: std::io::Error::other(format!("{} is not valid BTF", path.display())),
     })?;
-    OFFSETS
-        .iter()
-        .map(|offset| match btf.offset(offset.structure, offset.member) {
-            Some(bytes) => Ok((*offset, bytes)),
-            None => Err(Error::NoMember { structure: offset.structure, member: offset.member }),
-        })
-        .collect()
+    let known = |offset: &Offset, found: Option<u32>| match found {
+        Some(number) => Ok((*offset, number)),
+        None => Err(Error::NoMember { structure: offset.structure, member: offset.member }),
+    };
+    let bytes = OFFSETS.iter().map(|o| known(o, btf.offset(o.structure, o.member)));
+    let bits = BITS.iter().map(|o| known(o, btf.bits(o.structure, o.member)));
+    bytes.chain(bits).collect()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -96,20 +105,29 @@ impl<'a> Btf<'a> {
         self.strings.get(at as usize..)?.split(|byte| *byte == 0).next()
     }
 
-    /// The offset of `a` or `a.b` in bytes.
+    /// The offset of `a` or `a.b` in bytes. A bit field has no address.
     fn offset(&self, structure: &str, member: &str) -> Option<u32> {
-        let mut id = *self.by_name.get(structure.as_bytes())?;
-        let mut bytes = 0;
-        for part in member.split('.') {
-            let (at, of) = self.member(id, part.as_bytes(), DEPTH)?;
-            bytes += at;
-            id = of;
-        }
-        Some(bytes)
+        let found = self.find(structure, member)?;
+        (found.width == 0 && found.bits.is_multiple_of(8)).then_some(found.bits / 8)
     }
 
-    /// The offset and type of a member, searched through anonymous ones.
-    fn member(&self, id: u32, wanted: &[u8], depth: u8) -> Option<(u32, u32)> {
+    /// The offset of a bit field of one bit, in bits.
+    fn bits(&self, structure: &str, member: &str) -> Option<u32> {
+        let found = self.find(structure, member)?;
+        (found.width == 1).then_some(found.bits)
+    }
+
+    fn find(&self, structure: &str, member: &str) -> Option<Member> {
+        let mut found = Member { bits: 0, width: 0, of: *self.by_name.get(structure.as_bytes())? };
+        for part in member.split('.') {
+            let inner = self.member(found.of, part.as_bytes(), DEPTH)?;
+            found = Member { bits: found.bits.checked_add(inner.bits)?, ..inner };
+        }
+        Some(found)
+    }
+
+    /// A member, searched through anonymous ones.
+    fn member(&self, id: u32, wanted: &[u8], depth: u8) -> Option<Member> {
         let structure = self.types.get(&id)?;
         for member in structure.members.chunks_exact(12) {
             let (name, of, at) = (word(member, 0)?, word(member, 4)?, word(member, 8)?);
@@ -117,14 +135,13 @@ impl<'a> Btf<'a> {
                 if structure.bitfields { (at & 0x00ff_ffff, at >> 24) } else { (at, 0) };
             let name = self.name(name)?;
             if name == wanted {
-                // A bit field has no address.
-                return (width == 0 && bits % 8 == 0).then_some((bits / 8, of));
+                return Some(Member { bits, width, of });
             }
             if name.is_empty()
                 && depth > 0
-                && let Some((inner, of)) = self.member(of, wanted, depth - 1)
+                && let Some(inner) = self.member(of, wanted, depth - 1)
             {
-                return Some((bits / 8 + inner, of));
+                return Some(Member { bits: bits.checked_add(inner.bits)?, ..inner });
             }
         }
         None
@@ -159,7 +176,7 @@ mod tests {
             return;
         }
         let found = offsets(path).unwrap();
-        assert_eq!(found.len(), OFFSETS.len());
+        assert_eq!(found.len(), OFFSETS.len() + BITS.len());
         let name = found.iter().find(|(offset, _)| offset.global == "MSGHDR_NAME").unwrap();
         assert_eq!(name.1, 0, "msg_name is the first member of msghdr");
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentguard_common::map::PINNED;
+use agentguard_common::offset::HOST_NAMESPACE;
 use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -58,15 +59,28 @@ pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     // Task storage, see `Map`.
     loader.allow_unsupported_maps();
-    for (offset, bytes) in &offsets {
-        loader.override_global(offset.global, bytes, true);
+    for (offset, number) in &offsets {
+        loader.override_global(offset.global, number, true);
     }
+    let host = host_namespace()?;
+    loader.override_global(HOST_NAMESPACE, &host, true);
     if let Some(pins) = pins {
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
     }
     loader.load(OBJECT).map_err(|error| failed("object", &error))
+}
+
+/// The number of the host's network namespace: its inode's, of which the kernel knows
+/// the lower half.
+fn host_namespace() -> Result<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let path = "/proc/1/ns/net";
+    let inode = std::fs::metadata(path).map_err(Error::io("look at", path))?.ino();
+    u32::try_from(inode).map_err(|error| {
+        Error::system("number the network namespace")(std::io::Error::other(error))
+    })
 }
 
 /// Loads and attaches every program, and hands out the links that keep them.

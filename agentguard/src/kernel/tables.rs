@@ -13,6 +13,7 @@ use agentguard_common::egress::{
 use agentguard_common::event::{KINDS, Kind};
 use agentguard_common::map as name;
 use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, TaskLabel};
+use agentguard_common::unix;
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
 
@@ -39,6 +40,7 @@ pub struct Tables {
     policies: Map<u32, PolicyEntry>,
     egress: Map<Key, Entry>,
     blocks: Map<BlockKey, Block>,
+    sockets: Map<unix::Key, unix::Rule>,
     matches: Map<MatchKey, u32>,
     match_count: Map<u32, u32>,
     standby: Map<StandbyKey, u32>,
@@ -62,6 +64,7 @@ impl Tables {
             policies: Map::new(name::POLICIES, &open(name::POLICIES)?)?,
             egress: Map::new(name::EGRESS, &open(name::EGRESS)?)?,
             blocks: Map::new(name::EGRESS_BLOCKS, &open(name::EGRESS_BLOCKS)?)?,
+            sockets: Map::new(name::UNIX, &open(name::UNIX)?)?,
             matches: Map::new(name::MATCHES, &open(name::MATCHES)?)?,
             match_count: Map::new(name::MATCH_COUNT, &open(name::MATCH_COUNT)?)?,
             standby: Map::new(name::STANDBY, &open(name::STANDBY)?)?,
@@ -90,6 +93,7 @@ impl Tables {
                 | AyaMap::HashMap(data)
                 | AyaMap::PerCpuArray(data)
                 | AyaMap::RingBuf(data)
+                | AyaMap::LpmTrie(data)
                 | AyaMap::Unsupported(data) => data,
                 _ => return Err(Error::NoObject),
             };
@@ -214,10 +218,12 @@ impl Tables {
     pub fn add_policy(&self, slot: u32, policy: &Compiled) -> Result<()> {
         let (keys, values): (Vec<Key>, Vec<Entry>) = policy.entries_at(slot).unzip();
         let (block_keys, blocks): (Vec<BlockKey>, Vec<Block>) = policy.blocks_at(slot).unzip();
+        let (names, rules): (Vec<unix::Key>, Vec<unix::Rule>) = policy.sockets_at(slot).unzip();
         let done = self
             .egress
             .set_all(&keys, &values)
             .and_then(|()| self.blocks.set_all(&block_keys, &blocks))
+            .and_then(|()| self.sockets.set_all(&names, &rules))
             .and_then(|()| self.policies.set(&slot, &policy.entry));
         if done.is_err() {
             self.remove_policy(slot)?;
@@ -258,6 +264,28 @@ impl Tables {
         for key in self.blocks.keys()? {
             if key.policy == slot {
                 self.blocks.remove(&key)?;
+            }
+        }
+        for key in self.sockets.keys()? {
+            if key.policy == slot {
+                self.sockets.remove(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the rules that are built in, over those of an earlier version.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn set_builtin(&self, rules: &BTreeMap<unix::Key, unix::Rule>) -> Result<()> {
+        for (key, rule) in rules {
+            self.sockets.set(key, rule)?;
+        }
+        for key in self.sockets.keys()? {
+            if key.policy == unix::BUILTIN && !rules.contains_key(&key) {
+                self.sockets.remove(&key)?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use agentguard_common::net::{Destination, Protocols};
-use agentguard_common::verdict::{RULE_NONE, Ruling, Verdict};
+use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
 
 use super::error::{PolicyErrors, Problem};
 use super::fields::{Fields, text};
@@ -56,7 +56,10 @@ pub fn run_cases(policy: &Policy, path: &Path) -> Result<Vec<CaseOutcome>, Polic
     let compiled = policy.compile()?;
     let cases = parse(path, &read_file(path)?)?;
     let outcomes = cases.into_iter().map(|case| {
-        let ruling = compiled.decide(case.to, case.protocol);
+        let ruling = match &case.to {
+            Target::Inet(to, protocol) => compiled.decide(*to, *protocol),
+            Target::Unix(name) => compiled.decide_socket(name).unwrap_or(NO_SOCKET),
+        };
         let rule = policy.rule_id(ruling.rule).filter(|_| ruling.rule != RULE_NONE);
         CaseOutcome {
             place: case.place,
@@ -73,11 +76,20 @@ pub fn run_cases(policy: &Policy, path: &Path) -> Result<Vec<CaseOutcome>, Polic
 pub(super) struct Case {
     place: Place,
     connect: String,
-    to: Destination,
-    protocol: Protocols,
+    to: Target,
     expect: Verdict,
     rule: Option<String>,
 }
+
+/// What a case asks for.
+enum Target {
+    Inet(Destination, Protocols),
+    /// The name, as the kernel has it.
+    Unix(Vec<u8>),
+}
+
+/// What is said of a name that no socket can have.
+const NO_SOCKET: Ruling = Ruling::closed(Reason::Malformed);
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Case>, PolicyErrors> {
     let source = decode(path, bytes)?;
@@ -107,14 +119,18 @@ fn case(node: &Node<'_>, report: &mut Report<'_>) -> Option<Case> {
     let rule = rule.and_then(|node| text(node, "rule", "the id of a rule", report));
     let target = connect.as_ref().and_then(|connect| target(connect, report));
     let expect = expect.and_then(|expect| verdict(&expect, report));
-    let (connect, (to, protocol), expect) = (connect?, target?, expect?);
+    let (connect, to, expect) = (connect?, target?, expect?);
     let rule = rule.map(|rule| rule.value);
-    Some(Case { place, connect: connect.value, to, protocol, expect, rule })
+    Some(Case { place, connect: connect.value, to, expect, rule })
 }
 
-/// Reads `10.0.0.1:443/tcp` or `[2001:db8::1]:53/udp`; TCP where no protocol is
-/// given.
-fn target(connect: &Sited<String>, report: &mut Report<'_>) -> Option<(Destination, Protocols)> {
+/// Reads `10.0.0.1:443/tcp` or `[2001:db8::1]:53/udp`, TCP where no protocol is given;
+/// or `unix:/run/db.sock`, or `unix:@name`.
+fn target(connect: &Sited<String>, report: &mut Report<'_>) -> Option<Target> {
+    if let Some(name) = connect.value.strip_prefix("unix:") {
+        let name = name.strip_prefix('@').map_or(name.to_owned(), |name| format!("\0{name}"));
+        return Some(Target::Unix(name.into_bytes()));
+    }
     let (address, protocol) = connect.value.split_once('/').unwrap_or((&connect.value, "tcp"));
     let protocol = match parse_protocol(protocol) {
         Ok(protocol) => protocol,
@@ -125,20 +141,22 @@ fn target(connect: &Sited<String>, report: &mut Report<'_>) -> Option<(Destinati
     };
     let Ok(to) = address.parse::<SocketAddr>() else {
         let problem = Problem::BadValue { key: "connect", value: quoted(&connect.value) };
-        let mend = "write 10.0.0.1:443, or [2001:db8::1]:443, then /tcp or /udp";
+        let mend = "write 10.0.0.1:443, or [2001:db8::1]:443, then /tcp, /udp or /icmp";
         report.at(connect.place, problem, mend);
         return None;
     };
-    Some((Destination { address: address_of(to.ip()), port: to.port() }, protocol))
+    let to = Destination { address: address_of(to.ip()), port: to.port() };
+    Some(Target::Inet(to, protocol))
 }
 
 fn verdict(word: &Sited<String>, report: &mut Report<'_>) -> Option<Verdict> {
     match word.value.as_str() {
         "allow" => Some(Verdict::Allow),
+        "ask" => Some(Verdict::Ask),
         "deny" => Some(Verdict::Deny),
         other => {
             let problem = Problem::BadValue { key: "expect", value: quoted(other) };
-            report.at(word.place, problem, "write allow or deny");
+            report.at(word.place, problem, "write allow, ask or deny");
             None
         }
     }

@@ -3,11 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use agentguard_common::verdict::Verdict;
+
 use super::error::Problem;
 use super::model::EgressRule;
 use super::place::Place;
 use super::ports::{Ports, protocol_name};
 use super::report::Report;
+use super::socket::SocketName;
 use super::terms::{self, Decided, Term};
 
 /// Refuses an id that two rules have.
@@ -26,6 +29,9 @@ pub(super) fn ids(rules: &[EgressRule], report: &mut Report<'_>) {
 pub(super) fn rules(rules: &[EgressRule], report: &mut Report<'_>) {
     let terms = terms::of_rules(rules);
     let mut deciding: HashSet<u32> = HashSet::new();
+    // Of two for one name, the second has its error.
+    deciding.extend(rules.iter().filter(|rule| !rule.sockets.is_empty()).map(|rule| rule.number));
+    sockets(rules, report);
     for same in terms.chunk_by(|one, other| one.network == other.network) {
         // A rule that clashes with another has its error already.
         deciding.extend(clashes(same, report));
@@ -39,6 +45,28 @@ pub(super) fn rules(rules: &[EgressRule], report: &mut Report<'_>) {
     for rule in rules.iter().filter(|rule| !deciding.contains(&rule.number)) {
         let mend = "remove it, or give it a network or ports that the others leave open";
         report.at(rule.place, Problem::Unreachable { id: rule.id.clone() }, mend);
+    }
+}
+
+/// Refuses names of unix sockets that stand in two rules, or twice in one.
+fn sockets(rules: &[EgressRule], report: &mut Report<'_>) {
+    let mut seen: HashMap<&SocketName, (Verdict, Place)> = HashMap::new();
+    for rule in rules {
+        for name in &rule.sockets {
+            let (verdict, first) = *seen.entry(&name.value).or_insert((rule.verdict, name.place));
+            if first == name.place {
+                continue;
+            }
+            let what = format!("{} {}", rule.verdict.as_str(), name.value);
+            if verdict == rule.verdict {
+                let problem = Problem::Repeated { what, first: first.line };
+                report.at(name.place, problem, "remove one of the two");
+            } else {
+                let (first, other) = (first.line, verdict.as_str());
+                let problem = Problem::Contradiction { what, first, other };
+                report.at(name.place, problem, "keep one of the two");
+            }
+        }
     }
 }
 

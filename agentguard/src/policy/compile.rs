@@ -13,9 +13,11 @@ use agentguard_common::egress::{
     PortRule, V6_LENGTHS,
 };
 use agentguard_common::net::Protocols;
+use agentguard_common::unix;
 use bytemuck::Zeroable;
 
 use super::MAX_PORT_RULES;
+use super::builtin::socket_rule;
 use super::compiled::Compiled;
 use super::error::{PolicyErrors, Problem};
 use super::model::{Policy, RULE_METADATA};
@@ -51,7 +53,18 @@ impl Policy {
             let mend = "join neighbouring networks, or use fewer different prefix lengths";
             report.whole(Problem::TooLarge { count, what, max }, Some(mend));
         }
-        report.or(Some(Compiled { entry, egress: entries, blocks }))
+        let sockets = self.sockets();
+        report.or(Some(Compiled { entry, egress: entries, blocks, sockets }))
+    }
+
+    fn sockets(&self) -> BTreeMap<unix::Key, unix::Rule> {
+        let mut sockets = BTreeMap::new();
+        for rule in &self.egress.rules {
+            for key in rule.sockets.iter().flat_map(|name| name.value.keys(0)) {
+                sockets.insert(key, socket_rule(rule.verdict, rule.number, &key));
+            }
+        }
+        sockets
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use agentguard_common::egress::{self, Block, BlockKey, Entry, Key, PolicyEntry, Table};
 use agentguard_common::net::{Destination, Protocols};
+use agentguard_common::unix;
 use agentguard_common::verdict::Ruling;
+
+use super::builtin::builtin_sockets;
 
 /// A policy as the kernel takes it. All keys are those of slot 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub struct Compiled {
     pub egress: BTreeMap<Key, Entry>,
     /// The port rules that did not fit there.
     pub blocks: BTreeMap<BlockKey, Block>,
+    /// The names of unix sockets.
+    pub sockets: BTreeMap<unix::Key, unix::Rule>,
 }
 
 impl Compiled {
@@ -26,6 +31,21 @@ impl Compiled {
         egress::decide(self, 0, &self.entry, to, protocol)
     }
 
+    /// What the policy says to a unix socket of a name, by the evaluator that the
+    /// kernel runs. `None` for what is no name.
+    #[must_use]
+    pub fn decide_socket(&self, name: &[u8]) -> Option<Ruling> {
+        let mut key = unix::Key::new(0, name, true)?;
+        let table = Sockets(&self.sockets, builtin_sockets());
+        Some(unix::decide(&table, &self.entry, &mut key))
+    }
+
+    /// The names of unix sockets with the keys that they have in a slot of the kernel's
+    /// table.
+    pub fn sockets_at(&self, slot: u32) -> impl Iterator<Item = (unix::Key, &unix::Rule)> {
+        self.sockets.iter().map(move |(key, rule)| (unix::Key { policy: slot, ..*key }, rule))
+    }
+
     /// The networks with the keys that they have in a slot of the kernel's table.
     pub fn entries_at(&self, slot: u32) -> impl Iterator<Item = (Key, &Entry)> {
         self.egress.iter().map(move |(key, entry)| (Key { policy: slot, ..*key }, entry))
@@ -34,6 +54,21 @@ impl Compiled {
     /// The blocks with the keys that they have in a slot of the kernel's table.
     pub fn blocks_at(&self, slot: u32) -> impl Iterator<Item = (BlockKey, &Block)> {
         self.blocks.iter().map(move |(key, block)| (BlockKey { policy: slot, ..*key }, block))
+    }
+}
+
+/// The policy's names and those that are built in.
+struct Sockets<'a>(&'a BTreeMap<unix::Key, unix::Rule>, BTreeMap<unix::Key, unix::Rule>);
+
+impl unix::Table for Sockets<'_> {
+    fn longest(&self, key: &unix::Key) -> Option<&unix::Rule> {
+        let table = if key.policy == unix::BUILTIN { &self.1 } else { self.0 };
+        let fits = |of: &unix::Key| {
+            let bytes = of.bits as usize / 8 - size_of::<u32>();
+            of.name.0.get(..bytes) == key.name.0.get(..bytes)
+        };
+        let fitting = table.iter().filter(|(of, _)| fits(of));
+        fitting.max_by_key(|(of, _)| of.bits).map(|(_, rule)| rule)
     }
 }
 

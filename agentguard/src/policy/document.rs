@@ -69,12 +69,12 @@ pub(super) struct EgressDocument {
     pub(super) rules: Option<Vec<RuleDocument>>,
 }
 
-/// One rule: `allow` or `deny`, and for which ports and protocols.
+/// One rule: `allow`, `ask` or `deny`, and for which ports and protocols.
 #[derive(Debug, Default, JsonSchema)]
 #[schemars(
     rename = "EgressRule",
     deny_unknown_fields,
-    extend("oneOf" = [{ "required": ["allow"] }, { "required": ["deny"] }])
+    extend("oneOf" = [{ "required": ["allow"] }, { "required": ["ask"] }, { "required": ["deny"] }])
 )]
 pub(super) struct RuleDocument {
     /// Where the rule stands.
@@ -83,15 +83,17 @@ pub(super) struct RuleDocument {
     /// Whether an error was found in it, so that it is not to be held against others.
     #[schemars(skip)]
     pub(super) broken: bool,
-    /// The addresses and networks that may be reached; on port 443, where no ports
-    /// are given.
+    /// The addresses, networks and unix sockets that may be reached; on port 443, where
+    /// no ports are given.
     pub(super) allow: Option<Several<NetworkText>>,
-    /// The addresses and networks that may not be reached; on every port, where no
-    /// ports are given.
+    /// Those that may be reached when a person says so; until that can be asked, they
+    /// are denied. Ports as for allow.
+    pub(super) ask: Option<Several<NetworkText>>,
+    /// Those that may not be reached; on every port, where no ports are given.
     pub(super) deny: Option<Several<NetworkText>>,
     /// The ports and port ranges, or the word any.
     pub(super) ports: Option<Several<PortText>>,
-    /// The transport protocols. Both, where this is missing.
+    /// The transport protocols: tcp and udp, where this is missing. icmp is ping.
     pub(super) protocol: Option<Several<ProtocolText>>,
     /// The name by which events speak of the rule. `egress.N` for the Nth rule,
     /// where this is missing.
@@ -198,21 +200,23 @@ impl RuleDocument {
     fn read_fields(node: &Node<'_>, report: &mut Report<'_>) -> Option<Self> {
         let mut fields = Fields::open(node, "rules", "a rule", report)?;
         let allow = fields.take("allow", report);
+        let ask = fields.take("ask", report);
         let deny = fields.take("deny", report);
         let ports = fields.take("ports", report);
         let protocol = fields.take("protocol", report);
         let id = fields.take("id", report);
         let place = fields.place();
-        fields.not_yet(&["ask", "audit", "kill"], report);
+        fields.not_yet(&["audit", "kill"], report);
         fields.close(report);
         let networks = |key, node, report: &mut Report<'_>| {
-            let expected = "an address or a network";
+            let expected = "an address, a network or a unix socket";
             Several::read(node, key, report, |node, report| text(node, key, expected, report))
         };
         Some(Self {
             place: Some(place),
             broken: false,
             allow: allow.map(|node| networks("allow", node, report)),
+            ask: ask.map(|node| networks("ask", node, report)),
             deny: deny.map(|node| networks("deny", node, report)),
             ports: ports.map(|node| {
                 Several::read(node, "ports", report, |node, report| {
@@ -222,7 +226,7 @@ impl RuleDocument {
             }),
             protocol: protocol.map(|node| {
                 Several::read(node, "protocol", report, |node, report| {
-                    text(node, "protocol", "tcp or udp", report)
+                    text(node, "protocol", "tcp, udp or icmp", report)
                 })
             }),
             id: id.and_then(|node| text(node, "id", "a name (in quotes)", report)),

@@ -151,6 +151,22 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A unix socket's name that is none.
+    #[error("bad unix socket: {text} {why}")]
+    BadSocket {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Ports or a protocol in a rule that has no use for them.
+    #[error("{key} in a rule for {what}")]
+    OutOfPlace {
+        /// The key.
+        key: &'static str,
+        /// What the rule is for.
+        what: &'static str,
+    },
     /// Something in `match` that cannot name a process.
     #[error("bad match: {text} {why}")]
     BadMatch {
@@ -159,7 +175,7 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
-    /// Both `allow` and `deny` in one rule.
+    /// More than one of `allow`, `ask` and `deny` in one rule.
     #[error("two verdicts in one rule")]
     TwoVerdicts,
     /// Two ways to recognise a process in one match.

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
+use super::builtin::{RULE_LOOKUP_ID, RULE_MANAGERS_ID};
 use super::model::{EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA_ID, User};
 use super::ports::Ports;
 use super::report::visible;
@@ -56,10 +57,16 @@ fn match_in_words(found: &Match) -> String {
 
 fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
     if section.rules.is_empty() && section.default == Verdict::Deny {
-        return writeln!(out, "  Nothing may be reached.");
+        writeln!(out, "  No host may be reached.")?;
+        return builtin(out);
     }
     for rule in &section.rules {
-        writeln!(out, "  {}", rule_in_words(rule))?;
+        if !rule.networks.is_empty() {
+            writeln!(out, "  {}", rule_in_words(rule))?;
+        }
+        if !rule.sockets.is_empty() {
+            writeln!(out, "  {}", sockets_in_words(rule))?;
+        }
     }
     let implied: Vec<String> = METADATA
         .iter()
@@ -76,17 +83,38 @@ fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
         writeln!(
             out,
             "  Where several match: the longest prefix decides, then the fewest ports, then the \
-             fewest protocols; then deny beats allow."
+             fewest protocols; then deny beats ask beats allow."
         )?;
     }
-    writeln!(out, "  Anything that is neither TCP nor UDP: deny.")
+    builtin(out)
+}
+
+/// What holds without being said.
+fn builtin(out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "  {RULE_MANAGERS_ID}: deny the unix sockets of container and service managers, of D-Bus \
+         and of\n    login sessions, unless a rule names the very same socket."
+    )?;
+    writeln!(out, "  {RULE_LOOKUP_ID}: allow the unix sockets that look up users.")?;
+    writeln!(
+        out,
+        "  What the session listens on itself: allow (unix sockets, and TCP on loopback)."
+    )?;
+    writeln!(out, "  Anything that is neither TCP, UDP, ping nor a unix socket: deny.")
+}
+
+fn sockets_in_words(rule: &EgressRule) -> String {
+    let names: Vec<String> = rule.sockets.iter().map(|name| name.value.to_string()).collect();
+    format!("{}: {} {}.", rule.id, rule.verdict.as_str(), names.join(", "))
 }
 
 fn rule_in_words(rule: &EgressRule) -> String {
     let networks: Vec<String> =
         rule.networks.iter().map(|network| network.value.to_string()).collect();
     let ports = match (rule.implied_ports, rule.verdict) {
-        (true, Verdict::Allow) => "port 443 (no ports are given)".to_owned(),
+        _ if rule.protocols == Protocols::ICMP => "no port in particular".to_owned(),
+        (true, Verdict::Allow | Verdict::Ask) => "port 443 (no ports are given)".to_owned(),
         (true, _) => "every port (no ports are given)".to_owned(),
         (false, _) => rule
             .ports
@@ -98,6 +126,7 @@ fn rule_in_words(rule: &EgressRule) -> String {
     let protocols = match rule.protocols {
         Protocols::TCP => "TCP",
         Protocols::UDP => "UDP",
+        Protocols::ICMP => "ping",
         _ => "TCP and UDP",
     };
     let (id, verdict) = (&rule.id, rule.verdict.as_str());

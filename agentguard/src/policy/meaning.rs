@@ -15,6 +15,8 @@ use super::network::{Network, Refusal};
 use super::place::{Place, Sited};
 use super::ports::{Ports, parse_protocol};
 use super::report::{Report, quoted};
+use super::shape::{NetworkText, Several};
+use super::socket::SocketName;
 use super::{MAX_RULES, MAX_TERMS, check};
 
 /// The version of the language that is read here.
@@ -132,7 +134,9 @@ fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule>
         let Some(rule) = rule(number, document, report) else {
             continue;
         };
-        terms = terms.saturating_add(rule.networks.len().saturating_mul(rule.ports.len()));
+        terms = terms
+            .saturating_add(rule.networks.len().saturating_mul(rule.ports.len()))
+            .saturating_add(rule.sockets.len());
         if terms > MAX_TERMS {
             let mend = "join neighbouring networks, or write port ranges";
             report.at(rule.place, Problem::TooManyTerms, mend);
@@ -146,37 +150,32 @@ fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule>
 fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option<EgressRule> {
     let place = document.place?;
     let errors = report.count();
-    let (verdict, texts) = match (&document.allow, &document.deny) {
-        (Some(allow), None) => (Verdict::Allow, allow),
-        (None, Some(deny)) => (Verdict::Deny, deny),
-        (Some(_), Some(_)) => {
-            report.at(place, Problem::TwoVerdicts, "write two rules, one for each");
-            return None;
-        }
-        // Perhaps what it says was no text; that has been said.
-        (None, None) if document.broken => return None,
-        (None, None) => {
-            let problem = Problem::Missing { key: "allow or deny", section: "the rule" };
-            report.at(place, problem, "say which addresses it allows or denies");
-            return None;
-        }
-    };
-    let networks = read_all(&texts.texts, Network::parse, report);
-    let implied = if verdict == Verdict::Allow { Ports::HTTPS } else { Ports::ANY };
-    let ports = match &document.ports {
-        Some(ports) => read_all(&ports.texts, Ports::parse, report),
-        None => vec![Sited::new(implied, place)],
-    };
+    let (verdict, texts) = what(document, place, report)?;
+    let (sockets, networks): (Vec<_>, Vec<_>) =
+        texts.texts.iter().partition(|text| SocketName::is_one(&text.value));
+    let networks = read_all(networks, Network::parse, report);
+    let sockets = read_all(sockets, SocketName::parse, report);
     let protocols = match &document.protocol {
         Some(names) => join(&read_all(&names.texts, parse_protocol, report)),
         None => Protocols::ANY,
     };
+    let ports = match &document.ports {
+        Some(ports) => read_all(&ports.texts, Ports::parse, report),
+        None if verdict == Verdict::Deny || protocols == Protocols::ICMP => {
+            vec![Sited::new(Ports::ANY, place)]
+        }
+        None => vec![Sited::new(Ports::HTTPS, place)],
+    };
+    if report.count() == errors {
+        out_of_place(document, protocols, networks.is_empty(), report);
+    }
     let id = id(number, document.id.as_ref(), report);
     (report.count() == errors && !document.broken).then_some(EgressRule {
         number,
         id,
         verdict,
         networks,
+        sockets,
         ports,
         implied_ports: document.ports.is_none(),
         protocols,
@@ -184,12 +183,65 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
     })
 }
 
-fn read_all<T>(
-    texts: &[Sited<String>],
+/// The verdict of a rule, and on what.
+fn what<'d>(
+    document: &'d RuleDocument,
+    place: Place,
+    report: &mut Report<'_>,
+) -> Option<(Verdict, &'d Several<NetworkText>)> {
+    let all = [
+        (Verdict::Allow, &document.allow),
+        (Verdict::Ask, &document.ask),
+        (Verdict::Deny, &document.deny),
+    ];
+    let mut given = all.into_iter().filter_map(|(verdict, texts)| Some((verdict, texts.as_ref()?)));
+    match (given.next(), given.next()) {
+        (Some(_), Some(_)) => {
+            report.at(place, Problem::TwoVerdicts, "write two rules, one for each");
+            None
+        }
+        (None, _) if !document.broken => {
+            let problem = Problem::Missing { key: "allow, ask or deny", section: "the rule" };
+            report.at(place, problem, "say which addresses it allows or denies");
+            None
+        }
+        // Where there is none: perhaps what it says was no text; that has been said.
+        (one, _) => one,
+    }
+}
+
+/// Refuses ports and protocols where they say nothing.
+fn out_of_place(
+    document: &RuleDocument,
+    protocols: Protocols,
+    only_sockets: bool,
+    report: &mut Report<'_>,
+) {
+    let ports = document.ports.as_ref().and_then(|ports| ports.texts.first());
+    let protocol = document.protocol.as_ref().and_then(|names| names.texts.first());
+    let mut refuse = |key, what, text: Option<&Sited<String>>, mend: &str| {
+        if let Some(text) = text {
+            report.at(text.place, Problem::OutOfPlace { key, what }, mend);
+        }
+    };
+    if only_sockets {
+        refuse("ports", "unix sockets", ports, "remove it");
+        refuse("protocol", "unix sockets", protocol, "remove it");
+    } else if protocols.meets(Protocols::ICMP) {
+        refuse("ports", "icmp", ports, "remove it: a ping has no port");
+        if protocols != Protocols::ICMP {
+            let what = "icmp, which has no ports,";
+            refuse("tcp or udp", what, protocol, "write two rules, one of them for icmp");
+        }
+    }
+}
+
+fn read_all<'t, T>(
+    texts: impl IntoIterator<Item = &'t Sited<String>>,
     read: impl Fn(&str) -> Result<T, Refusal>,
     report: &mut Report<'_>,
 ) -> Vec<Sited<T>> {
-    let mut found = Vec::with_capacity(texts.len());
+    let mut found = Vec::new();
     for text in texts {
         match read(&text.value) {
             Ok(value) => found.push(Sited::new(value, text.place)),

@@ -8,6 +8,7 @@
 //! file, line, column and mend. The language is described for its users
 //! in `docs/policy.md`.
 
+mod builtin;
 mod cases;
 mod check;
 mod compile;
@@ -27,6 +28,7 @@ mod report;
 mod schema;
 mod set;
 mod shape;
+mod socket;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -34,6 +36,7 @@ mod yaml;
 
 use agentguard_common::egress::{BLOCK_RULES, INLINE_RULES};
 
+pub use builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID, builtin_sockets};
 pub use cases::{CaseOutcome, run_cases};
 pub use compiled::Compiled;
 pub use error::{Excerpt, PolicyError, PolicyErrors, Problem};
@@ -46,6 +49,7 @@ pub use place::{Place, Sited};
 pub use ports::Ports;
 pub use schema::schema;
 pub use set::PolicySet;
+pub use socket::SocketName;
 
 /// How long a policy file may be.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
+use super::builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID};
 use super::network::Network;
 use super::place::{Place, Sited};
 use super::ports::Ports;
+use super::socket::SocketName;
 
 /// The number of the rule that denies the clouds' metadata services. It is built
 /// in and stands in no file.
@@ -99,6 +101,8 @@ pub struct EgressRule {
     pub verdict: Verdict,
     /// For which networks.
     pub networks: Vec<Sited<Network>>,
+    /// For which unix sockets.
+    pub sockets: Vec<Sited<SocketName>>,
     /// For which ports.
     pub ports: Vec<Sited<Ports>>,
     /// Whether the ports are what the language implies, because none were given.
@@ -114,8 +118,13 @@ impl Policy {
     /// such rule.
     #[must_use]
     pub fn rule_id(&self, number: u32) -> Option<&str> {
-        if number == RULE_METADATA {
-            return Some(RULE_METADATA_ID);
+        let builtin = [
+            (RULE_METADATA, RULE_METADATA_ID),
+            (RULE_MANAGERS, RULE_MANAGERS_ID),
+            (RULE_LOOKUP, RULE_LOOKUP_ID),
+        ];
+        if let Some((_, id)) = builtin.iter().find(|(builtin, _)| *builtin == number) {
+            return Some(id);
         }
         let at = usize::try_from(number).ok()?.checked_sub(1)?;
         self.egress.rules.get(at).map(|rule| rule.id.as_str())

@@ -68,9 +68,10 @@ pub(super) fn parse_protocol(text: &str) -> Result<Protocols, Refusal> {
     match text {
         "tcp" => Ok(Protocols::TCP),
         "udp" => Ok(Protocols::UDP),
+        "icmp" => Ok(Protocols::ICMP),
         other => {
             let problem = Problem::BadValue { key: "protocol", value: quoted(other) };
-            let mend = "write tcp or udp, or leave it out for both: all else is always denied";
+            let mend = "write tcp, udp or icmp (for ping); left out, it is tcp and udp";
             Err((problem, mend.into()))
         }
     }
@@ -81,6 +82,8 @@ pub(super) const fn protocol_name(protocols: Protocols) -> &'static str {
     match protocols {
         Protocols::TCP => "tcp",
         Protocols::UDP => "udp",
+        Protocols::ICMP => "icmp",
+        Protocols::ALL => "tcp, udp and icmp",
         _ => "tcp and udp",
     }
 }

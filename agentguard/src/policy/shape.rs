@@ -92,9 +92,9 @@ shape!(
     { "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0, "maximum": 4_294_967_294_u32 }] }
 );
 shape!(
-    /// An address or a network.
+    /// An address, a network or a unix socket.
     NetworkText, "Network",
-    { "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" }
+    { "type": "string", "pattern": "^([0-9a-fA-F:.]+(/[0-9]{1,3})?|unix:[/@].+)$" }
 );
 shape!(
     /// A port, a range of ports or the word any.
@@ -108,5 +108,5 @@ shape!(
 );
 shape!(
     /// A transport protocol.
-    ProtocolText, "Protocol", { "enum": ["tcp", "udp"] }
+    ProtocolText, "Protocol", { "enum": ["tcp", "udp", "icmp"] }
 );

@@ -121,7 +121,7 @@ fn metadata(network: Network) -> Term {
     Term {
         network,
         ports: Ports::ANY,
-        protocols: Protocols::ANY,
+        protocols: Protocols::ALL,
         verdict: Verdict::Deny,
         rule: RULE_METADATA,
         place: Place { line: 1, column: 1 },
@@ -134,6 +134,7 @@ pub(super) struct Decided {
     /// First port to last, neither overlapping nor touching.
     tcp: BTreeMap<u16, u16>,
     udp: BTreeMap<u16, u16>,
+    icmp: bool,
 }
 
 impl Decided {
@@ -141,7 +142,8 @@ impl Decided {
     pub(super) fn add(&mut self, first: u16, last: u16, protocols: Protocols) -> bool {
         let tcp = protocols.meets(Protocols::TCP) && add(&mut self.tcp, first, last);
         let udp = protocols.meets(Protocols::UDP) && add(&mut self.udp, first, last);
-        tcp || udp
+        let icmp = protocols.meets(Protocols::ICMP) && !std::mem::replace(&mut self.icmp, true);
+        tcp || udp || icmp
     }
 }
 

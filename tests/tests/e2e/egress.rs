@@ -60,8 +60,8 @@ fn everything_else_is_refused_and_recorded_once() -> Outcome {
         ("fastopen [fd77::3]:443", "tcp://[fd77::3]:443"),
         ("io-uring 10.77.0.3:443", "tcp://10.77.0.3:443"),
         ("reconnect 10.77.0.3:443", "tcp://10.77.0.3:443"),
-        ("ping 10.77.0.2", "protocol-1://10.77.0.2:0"),
-        ("raw 10.77.0.2", "protocol-1://10.77.0.2:0"),
+        ("ping 10.77.0.2", "icmp://10.77.0.2"),
+        ("raw 10.77.0.2", "socket:inet/raw/1"),
         ("connect 127.0.0.1:443", "tcp://127.0.0.1:443"),
         ("connect 0.0.0.0:443", "tcp://0.0.0.0:443"),
     ];

@@ -95,17 +95,18 @@ fn a_daemon_killed_at_any_moment_logs_each_denial_once() -> Outcome {
     }
     net::outside()?;
     let mut guard = Guard::start(&[CODER])?;
-    let script = "for n in $(seq 400); do : </dev/tcp/10.77.0.3/$n; done 2>/dev/null; true";
-    let mut agent = guard.run("coder", &["bash", "-c", script]).spawn()?;
+    let script = "echo waiting; read; for n in $(seq 400); do : </dev/tcp/10.77.0.3/$n; done 2>/dev/null; true";
+    let mut agent = Waiting::start(guard.run("coder", &["bash", "-c", script]))?;
+    agent.go()?;
     let mut restarts = 0;
-    while agent.try_wait()?.is_none() || restarts < 4 {
+    while agent.child.try_wait()?.is_none() || restarts < 4 {
         // In the middle of its work, at another point of it each time.
         std::thread::sleep(std::time::Duration::from_millis(50 + 13 * restarts));
         guard.kill_daemon()?;
         guard.restart()?;
         restarts += 1;
     }
-    assert!(agent.wait()?.success());
+    assert!(agent.child.wait()?.success());
     let decisions = guard.decisions()?;
     let ids: std::collections::BTreeSet<_> =
         decisions.iter().filter_map(|event| event["id"].as_str()).collect();

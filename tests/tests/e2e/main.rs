@@ -10,6 +10,7 @@ mod egress;
 mod identity;
 mod life;
 mod run;
+mod ways;
 
 use agentguard_tests::guard::Guard;
 use serde_json::Value;

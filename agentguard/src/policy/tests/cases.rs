@@ -47,7 +47,7 @@ fn bad_cases() {
         ("a: b", "wrong type: a file of cases takes a list of cases, not a map"),
         ("- connect: 10.0.0.1:443", "missing: expect in a case"),
         ("- {connect: 10.0.0.1, expect: deny}", "bad value: connect is 10.0.0.1"),
-        ("- {connect: '10.0.0.1:80/icmp', expect: deny}", "bad value: protocol is icmp"),
+        ("- {connect: '10.0.0.1:80/sctp', expect: deny}", "bad value: protocol is sctp"),
         ("- {connect: '10.0.0.1:80', expect: maybe}", "bad value: expect is maybe"),
         (
             "- {connect: '10.0.0.1:80', expects: deny, expect: deny}",

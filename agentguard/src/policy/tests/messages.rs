@@ -153,7 +153,7 @@ p.yaml:8:7: unknown key: prots in a rule
 p.yaml:9:7: unknown key: flavour in a rule
     9 |       flavour: sweet
       |       ^
-      = a rule takes: allow, deny, ports, protocol, id
+      = a rule takes: allow, ask, deny, ports, protocol, id
 p.yaml:11:5: unknown key: exec in a match
    11 |   - exec: /bin/sh
       |     ^

@@ -101,13 +101,13 @@ fn verdicts_are_allow_and_deny() {
             "  default: ask
   tls: strict
   rules:
-    - ask: 10.0.0.1
+    - audit: 10.0.0.1
     - allow: 10.0.0.1
-      deny: 10.0.0.2
+      ask: 10.0.0.2
     - ports: 80
     - 10.0.0.1
     - allow: 10.0.0.9
-      protocol: icmp
+      protocol: sctp
 ",
         ),
         r"
@@ -119,15 +119,15 @@ p.yaml:5:3: not supported yet: the key tls
     5 |   tls: strict
       |   ^
       = remove it: a policy that cannot be enforced is not loaded
-p.yaml:7:7: not supported yet: the key ask
-    7 |     - ask: 10.0.0.1
+p.yaml:7:7: not supported yet: the key audit
+    7 |     - audit: 10.0.0.1
       |       ^
       = remove it: a policy that cannot be enforced is not loaded
 p.yaml:8:7: two verdicts in one rule
     8 |     - allow: 10.0.0.1
       |       ^
       = write two rules, one for each
-p.yaml:10:7: missing: allow or deny in the rule
+p.yaml:10:7: missing: allow, ask or deny in the rule
    10 |     - ports: 80
       |       ^
       = say which addresses it allows or denies
@@ -135,10 +135,10 @@ p.yaml:11:7: wrong type: rules takes a map of keys and values, not text
    11 |     - 10.0.0.1
       |       ^
       = write a map of keys and values
-p.yaml:13:17: bad value: protocol is icmp
-   13 |       protocol: icmp
+p.yaml:13:17: bad value: protocol is sctp
+   13 |       protocol: sctp
       |                 ^
-      = write tcp or udp, or leave it out for both: all else is always denied
+      = write tcp, udp or icmp (for ping); left out, it is tcp and udp
 ",
     );
 }

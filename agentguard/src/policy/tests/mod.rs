@@ -12,6 +12,7 @@ mod random;
 mod round_trip;
 mod schema;
 mod shipped;
+mod sockets;
 mod unit;
 
 use std::path::Path;

@@ -44,7 +44,7 @@ fn what_is_required_and_which_values() {
     assert_eq!(schema["properties"]["mode"]["enum"], serde_json::json!(["enforce", "observe"]));
     let rule = &schema["$defs"]["EgressRule"];
     assert!(rule.get("required").is_none(), "{rule:#}");
-    assert_eq!(rule["oneOf"].as_array().unwrap().len(), 2);
+    assert_eq!(rule["oneOf"].as_array().unwrap().len(), 3);
     for mode in ["enforce", "observe"] {
         valid(&format!("version: \"1\"\nagent: a\nmode: {mode}\n"));
     }

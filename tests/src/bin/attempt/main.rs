@@ -4,6 +4,7 @@
 //! `attempt connect 10.77.0.3:443 sendto 10.77.0.3:9999 detach connect …`
 
 mod raw;
+mod ways;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -101,6 +102,14 @@ fn attempt(action: &str, to: &str) -> io::Result<()> {
         "raise" => raw::raise(to),
         "ping" => raw::ping(address(&format!("{to}:0"))?),
         "raw" => raw::raw(address(&format!("{to}:0"))?),
+        "socket" => ways::socket(to),
+        "unix-connect" => ways::unix_connect(to),
+        "unix-send" => ways::unix_send(to),
+        "unix-own" => ways::unix_own(to),
+        "option" => ways::option(to),
+        "take-fd" => ways::take_fd(to),
+        "stdin" if to == "send" => ways::use_stdin(),
+        "stdin" if to == "receive" => ways::receive_fd(),
         _ => network(action, address(to)?),
     }
 }
@@ -119,6 +128,9 @@ fn network(action: &str, to: SocketAddr) -> io::Result<()> {
         "fastopen" => raw::fastopen(to),
         "io-uring" => raw::io_uring_connect(to),
         "reconnect" => raw::reconnect(to),
+        "routed" => ways::routed(to),
+        "own" => ways::own(to),
+        "shadow" => ways::shadow(to),
         _ => Err(io::Error::other(format!("{action} is no action"))),
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn send_unspec(socket: &UdpSocket, to: SocketAddr) -> io::Result<()> 
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn sockaddr_in(to: SocketAddrV4) -> [u8; 16] {
+pub(super) fn sockaddr_in(to: SocketAddrV4) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..2].copy_from_slice(&2u16.to_ne_bytes());
     bytes[2..4].copy_from_slice(&to.port().to_be_bytes());

@@ -1,0 +1,100 @@
+//! Which session a socket belongs to: the one whose task made it or accepted it.
+
+use agentguard_common::net::{AF_INET, AF_INET6, Address, Destination};
+use agentguard_common::session::{SocketLabel, TaskLabel};
+use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+
+use crate::kernel::{NET_NUMBER, SOCK_NET, SOCK_PEER, SOCK_PEER_PORT, SOCK_PEER6, member};
+use crate::maps::SOCKETS;
+
+/// The session of a socket; `None` for one that no guarded task made.
+///
+/// # Safety
+///
+/// `sock` must be a `struct sock` that the verifier knows to be one.
+#[inline(always)]
+pub(crate) unsafe fn session(sock: *const u8) -> Option<u64> {
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    // SAFETY: a socket-storage map and a socket, by the contract; no value is made.
+    let label =
+        unsafe { bpf_sk_storage_get(map, sock.cast_mut().cast(), core::ptr::null_mut(), 0) };
+    // SAFETY: the helper returns null or the socket's value, which lives as long as the
+    // socket.
+    unsafe { label.cast::<SocketLabel>().as_ref() }.map(|label| label.session)
+}
+
+/// Makes a socket the session's own; false when there was no memory for it.
+///
+/// # Safety
+///
+/// As for [`session`].
+#[inline(always)]
+pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
+    let map = (&raw const SOCKETS).cast_mut().cast();
+    let mut own = SocketLabel { session: label.session };
+    // SAFETY: as in `session`; the value is on our stack for the whole call.
+    let made = unsafe {
+        bpf_sk_storage_get(
+            map,
+            sock.cast_mut().cast(),
+            (&raw mut own).cast(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+    };
+    // SAFETY: as above. One that was there already, another session's, is written over.
+    match unsafe { made.cast::<SocketLabel>().as_mut() } {
+        Some(made) => {
+            made.session = label.session;
+            true
+        }
+        None => false,
+    }
+}
+
+/// The number of the network namespace that a socket is in.
+///
+/// # Safety
+///
+/// As for [`session`].
+#[inline(always)]
+pub(crate) unsafe fn namespace(sock: *const u8) -> u32 {
+    // SAFETY: members of that structure and of the `struct net` it points to.
+    unsafe { member(member::<*const u8>(sock, &SOCK_NET), &NET_NUMBER) }
+}
+
+/// Where a connected socket leads; `None` for one that is not connected.
+///
+/// # Safety
+///
+/// As for [`session`].
+#[inline(always)]
+pub(crate) unsafe fn peer(sock: *const u8, family: u16) -> Option<Destination> {
+    // SAFETY: members of that structure.
+    let (address, port) = unsafe {
+        let port = u16::from_be(member(sock, &SOCK_PEER_PORT));
+        let address = match family {
+            AF_INET => Address::v4(u32::from_be(member(sock, &SOCK_PEER))),
+            AF_INET6 => address6(sock, &SOCK_PEER6),
+            _ => return None,
+        };
+        (address, port)
+    };
+    // "Any", and only that, is reached as something else.
+    if address.reached() == address { Some(Destination { address, port }) } else { None }
+}
+
+/// An IPv6 address in a socket.
+///
+/// # Safety
+///
+/// As for [`session`], and `offset` must be that of a `struct in6_addr`.
+#[inline(always)]
+pub(crate) unsafe fn address6(sock: *const u8, offset: &aya_ebpf::Global<u32>) -> Address {
+    // Four words, as the members are aligned like those.
+    let word = |at: usize| {
+        // SAFETY: by the contract above.
+        u64::from(u32::from_be(unsafe { member(sock.wrapping_add(at), offset) }))
+    };
+    Address { high: word(0) << 32 | word(4), low: word(8) << 32 | word(12) }
+}
