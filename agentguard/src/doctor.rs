@@ -5,7 +5,10 @@
 //! loopback addresses, so that a denial that does not hold does no harm.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio};
 
 use agentguard_common::egress::PolicyEntry;
@@ -79,12 +82,35 @@ pub fn prove(tables: &Tables) -> Result<()> {
     Ok(())
 }
 
+/// What the trial process must not be able to use.
+struct Bait {
+    /// The abstract name of a unix socket of ours.
+    name: String,
+    /// A connection of ours, which the trial process inherits.
+    stream: TcpStream,
+    _unix: UnixListener,
+    _tcp: TcpListener,
+}
+
+impl Bait {
+    fn lay() -> std::io::Result<Self> {
+        let name = format!("agentguard-doctor-{}", std::process::id());
+        let unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name)?)?;
+        let tcp = TcpListener::bind("127.0.0.1:0")?;
+        let stream = TcpStream::connect(tcp.local_addr()?)?;
+        Ok(Self { name, stream, _unix: unix, _tcp: tcp })
+    }
+}
+
 fn try_with_child(tables: &Tables) -> Result<Vec<Trial>> {
     let failed = Error::system::<std::io::Error>;
+    let bait = Bait::lay().map_err(failed("prepare the trial"))?;
     let mut child = Command::new("/proc/self/exe")
         .arg("probe")
+        .arg(&bait.name)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(OwnedFd::from(bait.stream))
         .spawn()
         .map_err(failed("start the trial process"))?;
     let labelled = i32::try_from(child.id())
@@ -134,7 +160,10 @@ pub mod probe {
 
     use std::io::{self, Read as _, Write as _};
     use std::net::{SocketAddr, TcpStream, UdpSocket};
+    use std::os::fd::AsRawFd as _;
     use std::time::Duration;
+
+    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, socket};
 
     use super::{Trial, TrialOutcome};
 
@@ -147,7 +176,7 @@ pub mod probe {
     /// # Errors
     ///
     /// Where the outcomes cannot be told.
-    pub fn run() -> io::Result<()> {
+    pub fn run(unix: &str) -> io::Result<()> {
         let mut go = [0];
         if io::stdin().read(&mut go)? == 0 {
             return Ok(());
@@ -157,7 +186,61 @@ pub mod probe {
         tell("connect, IPv4 mapped into IPv6", "lsm/socket_connect", &connect("::ffff:127.0.0.1"))?;
         tell("send without connect, IPv4", "lsm/socket_sendmsg", &send("0.0.0.0", "127.0.0.1"))?;
         tell("send without connect, IPv6", "lsm/socket_sendmsg", &send("::", "::1"))?;
-        tell("connect, from a detached descendant", "lsm/task_alloc", &detached())
+        tell("connect, from a detached descendant", "lsm/task_alloc", &detached())?;
+        tell("connect, to a unix socket", "lsm/unix_stream_connect", &unix_connect(unix))?;
+        tell("a raw socket", "lsm/socket_create", &raw_socket())?;
+        tell("a connection made elsewhere", "lsm/socket_sendmsg", &foreign())?;
+        tell("a source route", "lsm/socket_setsockopt", &source_route())?;
+        tell("a change of the host's network", "lsm/netlink_send", &network_change())
+    }
+
+    fn unix_connect(name: &str) -> io::Result<()> {
+        use std::os::linux::net::SocketAddrExt as _;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+        std::os::unix::net::UnixStream::connect_addr(&address).map(drop)
+    }
+
+    fn raw_socket() -> io::Result<()> {
+        let kind = SockType::Raw;
+        socket(AddressFamily::Inet, kind, SockFlag::empty(), SockProtocol::Icmp)?;
+        Ok(())
+    }
+
+    /// Standard error is a connection of our parent's, which is in no session.
+    fn foreign() -> io::Result<()> {
+        nix::sys::socket::send(io::stderr().as_raw_fd(), b"agentguard", MsgFlags::MSG_NOSIGNAL)?;
+        Ok(())
+    }
+
+    fn source_route() -> io::Result<()> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        // A loose source route by this host (RFC 791, 3.1), padded.
+        let route: [u8; 8] = [131, 7, 4, 127, 0, 0, 1, 0];
+        // SAFETY: the option lives through the call and has the length that is given.
+        let failed = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_IP,
+                libc::IP_OPTIONS,
+                route.as_ptr().cast(),
+                8,
+            )
+        };
+        if failed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Asks to change a device that there is not: the kernel would answer with an error
+    /// of its own, later.
+    fn network_change() -> io::Result<()> {
+        let route = SockProtocol::NetlinkRoute;
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::empty(), route)?;
+        // `struct nlmsghdr` (RTM_SETLINK, a request), `struct ifinfomsg` of device 0.
+        let mut message = [0u8; 32];
+        message[0] = 32;
+        message[4] = 19;
+        message[6] = 1;
+        nix::sys::socket::send(fd.as_raw_fd(), &message, MsgFlags::empty())?;
+        Ok(())
     }
 
     fn tell(what: &str, mechanism: &str, result: &io::Result<()>) -> io::Result<()> {

@@ -79,7 +79,10 @@ enum Command {
     },
     /// The trial process of `doctor`
     #[command(hide = true)]
-    Probe,
+    Probe {
+        /// The name of the unix socket that it must not reach
+        bait: String,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -124,7 +127,7 @@ pub fn run() -> Result<ExitCode> {
         Command::ExitCodes => Ok(manual::exit_codes()),
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { directory } => manual::pages(&directory),
-        Command::Probe => crate::doctor::probe::run()
+        Command::Probe { bait } => crate::doctor::probe::run(&bait)
             .map(|()| ExitCode::SUCCESS)
             .map_err(crate::Error::system("run the trial")),
     }

@@ -139,7 +139,7 @@ fn doctor_proves_every_mechanism() -> Outcome {
     for output in [without, with] {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let trials = report["trials"].as_array().ok_or("no trials")?;
-        assert_eq!(trials.len(), 6);
+        assert_eq!(trials.len(), 11);
         assert!(trials.iter().all(|trial| trial["outcome"] == "enforced"), "{report:#}");
     }
     assert_eq!(guard.decisions()?.len(), 0, "a trial is no decision");

@@ -203,9 +203,10 @@ fn a_connection_made_elsewhere_is_decided_when_it_is_used() -> Outcome {
         // Inherited.
         let stream = TcpStream::connect(to)?;
         let mut command = guard.run("coder", &attempt_words("stdin send"));
-        let output = command.stdin(OwnedFd::from(stream.try_clone()?)).output()?;
+        let output = command.stdin(OwnedFd::from(stream)).output()?;
         assert_eq!(lines(&output), [format!("stdin send {expected}")], "inherited, {to}");
-        // Passed over a unix socket.
+        // Passed over a unix socket. Each time a new one: the other end hangs up.
+        let stream = TcpStream::connect(to)?;
         let (ours, theirs) = UnixStream::pair()?;
         let fds = [stream.as_raw_fd()];
         let rights = [ControlMessage::ScmRights(&fds)];
@@ -214,6 +215,7 @@ fn a_connection_made_elsewhere_is_decided_when_it_is_used() -> Outcome {
         let output = command.stdin(OwnedFd::from(theirs)).output()?;
         assert_eq!(lines(&output), [format!("stdin receive {expected}")], "passed, {to}");
         // Taken out of this process.
+        let stream = TcpStream::connect(to)?;
         let words = format!("take-fd {}:{}", std::process::id(), stream.as_raw_fd());
         assert_eq!(guard.attempt("coder", &words)?, [format!("{words} {expected}")]);
     }
