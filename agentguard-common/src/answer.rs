@@ -1,9 +1,13 @@
 //! Rulings remembered: the same destinations are asked for again and again, and
 //! one look-up is cheaper than the search.
 //!
-//! A remembered ruling can never be stale: its key holds the tag of the policy,
-//! which is taken from the hash of the file, so another policy, or another version
-//! of one, has other keys.
+//! A remembered ruling can never be stale: with it stands the whole question, and in
+//! that the tag of the policy, which is taken from the hash of the file, so another
+//! policy, or another version of one, asks other questions.
+//!
+//! Each CPU has places of its own, and a question has one place among them, where the
+//! next question for that place takes over. A kernel's hash would serve as well, and
+//! takes twice as long.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -11,8 +15,8 @@ use crate::Verdict;
 use crate::net::{Address, Destination, Protocols};
 use crate::verdict::{Reason, Ruling};
 
-/// How many rulings are remembered on a host; the least used make room.
-pub const MAX_ANSWERS: u32 = 16_384;
+/// How many rulings a CPU remembers at the most, a power of two.
+pub const PLACES: u32 = 4096;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
@@ -20,9 +24,8 @@ pub const MAX_ANSWERS: u32 = 16_384;
 pub struct Question {
     policy: u64,
     address: Address,
-    port: u16,
-    protocol: u8,
-    reserved: [u8; 5],
+    /// Port and protocol.
+    rest: u64,
 }
 
 impl Question {
@@ -30,49 +33,89 @@ impl Question {
     #[inline(always)]
     #[must_use]
     pub const fn new(policy: u64, to: Destination, protocol: Protocols) -> Self {
-        Self { policy, address: to.address, port: to.port, protocol: protocol.0, reserved: [0; 5] }
+        let rest = (to.port as u64) << 8 | protocol.0 as u64;
+        Self { policy, address: to.address, rest }
+    }
+
+    /// Something else than 0 where the two differ. In one number, because to the kernel's
+    /// verifier each comparison is a fork in the road.
+    #[inline(always)]
+    #[must_use]
+    pub const fn difference(&self, other: &Self) -> u64 {
+        (self.policy ^ other.policy)
+            | (self.address.high ^ other.address.high)
+            | (self.address.low ^ other.address.low)
+            | (self.rest ^ other.rest)
+    }
+
+    /// Its place, below [`PLACES`]. Who finds questions that share one makes his own
+    /// connections slower.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "shifted below the number of places")]
+    pub const fn place(&self) -> u32 {
+        // Odd numbers without a pattern: the golden ratio's, and two primes of xxHash.
+        let mixed = self.policy
+            ^ self.address.high.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            ^ self.address.low.wrapping_mul(0xc2b2_ae3d_27d4_eb4f)
+            ^ self.rest.wrapping_mul(0x1656_67b1_9e37_79f9);
+        let mixed = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> (u64::BITS - PLACES.trailing_zeros())) as u32
     }
 }
 
-/// What the ruling was.
+/// A place: what was asked there, and what the ruling was.
+///
+/// A hook that reads or writes can be preempted on its CPU by one that writes. So `turn`
+/// is odd while someone writes and another number afterwards, and who finds it changed
+/// has read nothing; `busy` keeps writers apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Answer {
-    rule: u32,
-    verdict: u8,
-    reason: u8,
-    reserved: u16,
+pub struct Place {
+    /// Counted up before and after each writing.
+    pub turn: u64,
+    /// 1 while someone writes.
+    pub busy: u64,
+    /// What was asked.
+    pub question: Question,
+    /// What the ruling was.
+    pub answer: Answer,
 }
 
+/// What the ruling was, in one number: the rule, and above it verdict and reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(transparent)]
+pub struct Answer(pub u64);
+
 impl Answer {
-    /// What is to be remembered of a ruling: nothing of one that came of a broken
-    /// table, which may be mended.
+    /// The number for a ruling.
     #[inline(always)]
     #[must_use]
-    pub const fn of(ruling: Ruling) -> Option<Self> {
-        match ruling.reason {
-            Reason::Rule | Reason::Default => Some(Self {
-                rule: ruling.rule,
-                verdict: ruling.verdict as u8,
-                reason: ruling.reason as u8,
-                reserved: 0,
-            }),
-            _ => None,
-        }
+    pub const fn of(ruling: Ruling) -> Self {
+        Self(ruling.rule as u64 | (ruling.verdict as u64) << 32 | (ruling.reason as u64) << 40)
     }
 
-    /// The ruling; `None` for bytes that are none.
+    /// Whether it is to be remembered: not what came of a broken table, which may be
+    /// mended.
     #[inline(always)]
     #[must_use]
-    pub const fn ruling(&self) -> Option<Ruling> {
-        let reason = match self.reason {
-            0 => Reason::Rule,
-            1 => Reason::Default,
-            _ => return None,
-        };
-        match Verdict::from_u8(self.verdict) {
-            Some(verdict) => Some(Ruling { verdict, reason, rule: self.rule }),
-            None => None,
+    pub const fn lasts(self) -> bool {
+        let reason = self.0 >> 40;
+        reason == Reason::Rule as u64 || reason == Reason::Default as u64
+    }
+
+    /// The ruling; `None` for a number that is none.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the parts of the number")]
+    pub const fn ruling(self) -> Option<Ruling> {
+        if self.0 >> 48 != 0 {
+            return None;
+        }
+        let (verdict, reason) = ((self.0 >> 32) as u8, (self.0 >> 40) as u8);
+        match (Verdict::from_u8(verdict), Reason::from_u8(reason)) {
+            (Some(verdict), Some(reason)) => Some(Ruling { verdict, reason, rule: self.0 as u32 }),
+            _ => None,
         }
     }
 }
@@ -85,17 +128,31 @@ mod tests {
     fn a_ruling_comes_back_as_it_was() {
         for verdict in [Verdict::Allow, Verdict::Audit, Verdict::Ask, Verdict::Deny, Verdict::Kill]
         {
-            for (reason, kept) in [
+            for (reason, lasts) in [
                 (Reason::Rule, true),
                 (Reason::Default, true),
                 (Reason::NoPolicy, false),
                 (Reason::Malformed, false),
             ] {
-                let ruling = Ruling { verdict, reason, rule: 7 };
-                let back = Answer::of(ruling).and_then(|answer| answer.ruling());
-                assert_eq!(back, kept.then_some(ruling));
+                let ruling = Ruling { verdict, reason, rule: u32::MAX };
+                let answer = Answer::of(ruling);
+                assert_eq!((answer.ruling(), answer.lasts()), (Some(ruling), lasts));
             }
         }
+        for none in [5 << 32, 99 << 40, 1 << 48, u64::MAX] {
+            assert_eq!(Answer(none).ruling(), None, "{none:x}");
+        }
+    }
+
+    #[test]
+    fn places_are_spread() {
+        let mut taken = [false; PLACES as usize];
+        for number in 0..PLACES {
+            let to = Destination { address: Address::v4(0x0a00_0000 + number), port: 443 };
+            taken[Question::new(7, to, Protocols::TCP).place() as usize] = true;
+        }
+        // 63 of 100 places, where they are taken at random.
+        assert!(taken.iter().filter(|taken| **taken).count() > 2400);
     }
 
     #[test]
@@ -103,9 +160,11 @@ mod tests {
         let to = Destination { address: Address::v4(1), port: 2 };
         let question = Question::new(3, to, Protocols::TCP);
         let other = Destination { address: Address::v4(9), ..to };
-        assert_ne!(question, Question::new(4, to, Protocols::TCP));
-        assert_ne!(question, Question::new(3, other, Protocols::TCP));
-        assert_ne!(question, Question::new(3, Destination { port: 9, ..to }, Protocols::TCP));
-        assert_ne!(question, Question::new(3, to, Protocols::UDP));
+        let differs = |other: Question| question.difference(&other) != 0;
+        assert!(differs(Question::new(4, to, Protocols::TCP)));
+        assert!(differs(Question::new(3, other, Protocols::TCP)));
+        assert!(differs(Question::new(3, Destination { port: 9, ..to }, Protocols::TCP)));
+        assert!(differs(Question::new(3, to, Protocols::UDP)));
+        assert!(!differs(question));
     }
 }

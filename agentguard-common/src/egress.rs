@@ -155,10 +155,23 @@ pub fn decide<T: Table>(
     to: Destination,
     protocol: Protocols,
 ) -> Ruling {
+    let to = Destination { address: to.address.reached(), ..to };
+    decide_reached(table, slot, policy, to, protocol)
+}
+
+/// The same for the address that is [reached](Address::reached).
+#[inline(always)]
+pub fn decide_reached<T: Table>(
+    table: &T,
+    slot: u32,
+    policy: &PolicyEntry,
+    to: Destination,
+    protocol: Protocols,
+) -> Ruling {
     if policy.tag == 0 {
         return Ruling::closed(Reason::NoPolicy);
     }
-    match find(table, slot, policy, to.address.reached()) {
+    match find(table, slot, policy, to.address) {
         Some(entry) => match scan(table, slot, entry, to.port, protocol) {
             Some(ruling) => ruling,
             None => by_default(policy),

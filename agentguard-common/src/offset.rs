@@ -57,5 +57,5 @@ pub const OFFSETS: [Offset; 33] = [
 /// Bit fields: the global holds the offset in bits.
 pub const BITS: [Offset; 1] = [offset("SOCK_V6ONLY", "sock", "__sk_common.skc_ipv6only")];
 
-/// The global that holds the number of the host's network namespace, PID 1's.
+/// The global that holds the number of the host's network namespace, the daemon's own.
 pub const HOST_NAMESPACE: &str = "HOST_NAMESPACE";

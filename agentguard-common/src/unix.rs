@@ -38,6 +38,7 @@ pub struct Key {
 impl Key {
     /// The bits of a whole name. The zeros behind it count, so that it is the beginning
     /// of no other.
+    #[expect(clippy::cast_possible_truncation, reason = "a small number")]
     pub const WHOLE: u32 = (size_of::<u32>() + NAME_LEN) as u32 * 8;
 
     /// The key for a whole name, or for all that begin with it.

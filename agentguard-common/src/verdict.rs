@@ -85,7 +85,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Reads a reason from an event; `None` for a byte that is none.
+    /// Reads a reason from an event or a map; `None` for a byte that is none.
+    #[inline(always)]
     #[must_use]
     pub const fn from_u8(byte: u8) -> Option<Self> {
         match byte {

@@ -23,11 +23,11 @@ mod emit;
 #[expect(dead_code, reason = "there are no hook arguments to read")]
 mod kernel;
 mod maps;
+mod opaque;
 #[expect(dead_code, reason = "no record is longer than the stack")]
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
-#[expect(dead_code, reason = "there are no sockets")]
 mod socket;
 
 use agentguard_common::egress::{Entry, MAX_ENTRIES};

@@ -5,10 +5,8 @@ use bytemuck::{Pod, Zeroable};
 /// How many requests there is room for.
 pub(crate) const MAX_REQUESTS: u32 = 65_536;
 /// The map with the requests.
-#[cfg_attr(target_arch = "bpf", expect(dead_code, reason = "the driver finds the map by it"))]
 pub(crate) const REQUESTS: &str = "REQUESTS";
 /// The map with the [`Cursor`].
-#[cfg_attr(target_arch = "bpf", expect(dead_code, reason = "the driver finds the map by it"))]
 pub(crate) const CURSOR: &str = "CURSOR";
 
 /// What a hook finds in its arguments.

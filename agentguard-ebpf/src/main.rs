@@ -14,6 +14,7 @@ mod emit;
 mod hooks;
 mod kernel;
 mod maps;
+mod opaque;
 mod scratch;
 mod session;
 mod socket;

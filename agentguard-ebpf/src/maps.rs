@@ -2,7 +2,7 @@
 //! in `agentguard_common::map`).
 
 use agentguard_common::adopt::{MAX_MATCHES, MAX_POOLS, MatchKey, STANDBY as PLACES, StandbyKey};
-use agentguard_common::answer::{Answer, MAX_ANSWERS, Question};
+use agentguard_common::answer;
 use agentguard_common::counter;
 use agentguard_common::egress::{
     Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
@@ -14,7 +14,7 @@ use agentguard_common::unix;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
 use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 
 use crate::scratch::Scratch;
@@ -98,8 +98,8 @@ pub(crate) static EGRESS_BLOCKS: HashMap<
 
 /// Rulings remembered. Not pinned: another build of the programs may rule otherwise.
 #[btf_map]
-pub(crate) static ANSWERS: LruHashMap<Question, Answer, { MAX_ANSWERS as usize }> =
-    LruHashMap::new();
+pub(crate) static ANSWERS: PerCpuArray<answer::Place, { answer::PLACES as usize }> =
+    PerCpuArray::new();
 
 #[btf_map]
 pub(crate) static DECISIONS: RingBuf<[u8; 1], DECISIONS_BYTES> = RingBuf::new();

@@ -3,9 +3,9 @@
 
 use core::mem::MaybeUninit;
 
-use agentguard_common::answer::{Answer, Question};
+use agentguard_common::answer::{Answer, Place, Question};
 use agentguard_common::counter::Count;
-use agentguard_common::egress::{PolicyEntry, decide as decide_afresh};
+use agentguard_common::egress::{PolicyEntry, decide_reached};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::net::{self, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, State, TaskLabel};
@@ -15,7 +15,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
 use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
-use crate::{session, socket};
+use crate::{atomic, opaque, session, socket};
 
 /// A socket's address family, protocol and type.
 #[derive(Clone, Copy)]
@@ -89,7 +89,7 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
     emit::count(kind, Count::Seen);
     // Before the ruling, not after it: the verifier would walk through it anew for every
     // way that the search can end.
-    let own = own(label, asked);
+    let own = opaque::number(u64::from(own(label, asked)), label.session) != 0;
     let (ruling, policy, observed) = rule(label, asked);
     // A rule that denies it by name holds.
     let free = own && matches!(ruling.reason, Reason::Default);
@@ -123,7 +123,8 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
 #[inline(always)]
 fn own(label: &TaskLabel, asked: &Asked) -> bool {
     let Sockaddr::Inet(to) = asked.address else { return false };
-    let address = to.address.reached();
+    // What is found out about a copy is forgotten with it.
+    let address = opaque::address(to.address, label.session).reached();
     if asked.socket.sock.is_null()
         || !address.is_loopback()
         || Protocols::of_socket(asked.socket.protocol) != Some(Protocols::TCP)
@@ -206,18 +207,65 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
 /// The evaluator's ruling, from memory where it has been asked before.
 #[inline(always)]
 fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protocols) -> Ruling {
+    let address = opaque::address(to.address.reached(), policy.tag);
+    let port = opaque::number(u64::from(to.port), policy.tag) as u16;
+    let to = Destination { address, port };
     let question = Question::new(policy.tag, to, protocol);
-    // SAFETY: the answer is copied at once. An entry that makes room for another in
-    // between can show that one's answer only if it is taken for our key, which the
-    // kernel's comparison of keys rules out at the look-up.
-    let answer = unsafe { ANSWERS.get(question) }.copied();
-    if let Some(ruling) = answer.and_then(|answer| answer.ruling()) {
-        return ruling;
+    let place = ANSWERS.get_ptr_mut(question.place());
+    // SAFETY: a live map value of this CPU.
+    let recalled = place.and_then(|place| unsafe { recall(place, &question) });
+    let answer = match recalled {
+        Some(answer) => answer,
+        None => {
+            let ruling = decide_reached(&Maps, slot, policy, to, protocol);
+            let answer = Answer(opaque::number(Answer::of(ruling).0, policy.tag));
+            if let (Some(place), true) = (place, answer.lasts()) {
+                // SAFETY: as above.
+                unsafe { remember(place, question, answer) };
+            }
+            answer
+        }
+    };
+    answer.ruling().unwrap_or(Ruling::closed(Reason::NoPolicy))
+}
+
+/// What stands in a place, if it is on this question.
+///
+/// # Safety
+///
+/// `place` must be a live map value of this CPU.
+#[inline(always)]
+unsafe fn recall(place: *const Place, question: &Question) -> Option<Answer> {
+    // SAFETY: by the contract above. Read in this order, see `Place`.
+    let (turn, asked, answer, after) = unsafe {
+        (
+            (&raw const (*place).turn).read_volatile(),
+            (&raw const (*place).question).read_volatile(),
+            (&raw const (*place).answer).read_volatile(),
+            (&raw const (*place).turn).read_volatile(),
+        )
+    };
+    let wrong = (turn ^ after) | (turn & 1) | asked.difference(question);
+    if wrong == 0 { Some(answer) } else { None }
+}
+
+/// Puts a ruling into a place, unless someone is about to do that.
+///
+/// # Safety
+///
+/// As for [`recall`].
+#[inline(always)]
+unsafe fn remember(place: *mut Place, question: Question, answer: Answer) {
+    // SAFETY: by the contract above. Written in this order, see `Place`.
+    unsafe {
+        if atomic::swap(&raw mut (*place).busy, 1) != 0 {
+            return;
+        }
+        let turn = &raw mut (*place).turn;
+        turn.write_volatile(turn.read_volatile() | 1);
+        (&raw mut (*place).question).write_volatile(question);
+        (&raw mut (*place).answer).write_volatile(answer);
+        turn.write_volatile(turn.read_volatile() + 1);
+        atomic::swap(&raw mut (*place).busy, 0);
     }
-    let ruling = decide_afresh(&Maps, slot, policy, to, protocol);
-    if let Some(answer) = Answer::of(ruling) {
-        // Where there is no room, the next time is as slow as this.
-        let _ = ANSWERS.insert(question, answer, 0);
-    }
-    ruling
 }

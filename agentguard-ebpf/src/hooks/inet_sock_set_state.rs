@@ -30,11 +30,7 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
     let (family, port, namespace): (u16, u16, u32) =
         unsafe { (member(sock, &SOCK_FAMILY), member(sock, &SOCK_PORT), socket::namespace(sock)) };
     // SAFETY: as above.
-    let address = match family {
-        AF_INET => Address::v4(u32::from_be(unsafe { member(sock, &SOCK_ADDRESS) })),
-        AF_INET6 => unsafe { socket::address6(sock, &SOCK_ADDRESS6) },
-        _ => return 0,
-    };
+    let Some(address) = (unsafe { address(sock, family) }) else { return 0 };
     let key = ListenKey { address, session, namespace, port, reserved: 0 };
     let listens = after == TCP_LISTEN;
     note(&key, listens);
@@ -44,6 +40,23 @@ fn inet_sock_set_state(ctx: BtfTracePointContext) -> i32 {
         note(&ListenKey { address: Address::ANY4, ..key }, listens);
     }
     0
+}
+
+/// The address that a socket is bound to.
+///
+/// # Safety
+///
+/// `sock` must be a `struct sock` that the verifier knows to be one.
+#[inline(always)]
+unsafe fn address(sock: *const u8, family: u16) -> Option<Address> {
+    // SAFETY: members of that structure.
+    unsafe {
+        match family {
+            AF_INET => Some(Address::v4(u32::from_be(member(sock, &SOCK_ADDRESS)))),
+            AF_INET6 => Some(socket::address6(sock, &SOCK_ADDRESS6)),
+            _ => None,
+        }
+    }
 }
 
 /// Counts a socket in or out.

@@ -72,11 +72,11 @@ pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
     loader.load(OBJECT).map_err(|error| failed("object", &error))
 }
 
-/// The number of the host's network namespace: its inode's, of which the kernel knows
-/// the lower half.
+/// The number of the host's network namespace, which is the one we are in: its inode's,
+/// of which the kernel knows the lower half.
 fn host_namespace() -> Result<u32> {
     use std::os::unix::fs::MetadataExt as _;
-    let path = "/proc/1/ns/net";
+    let path = "/proc/self/ns/net";
     let inode = std::fs::metadata(path).map_err(Error::io("look at", path))?.ino();
     u32::try_from(inode).map_err(|error| {
         Error::system("number the network namespace")(std::io::Error::other(error))
