@@ -41,8 +41,10 @@ pub enum Kind {
     Foreign = 11,
     /// A socket option or a control message that would lead packets past the rules.
     Option = 12,
-    /// A request to the kernel that would change the host's network.
+    /// A netlink message to the kernel that would change the host's network.
     Netlink = 13,
+    /// A control call (`ioctl`) that would do so.
+    Ioctl = 14,
 }
 
 /// All kinds, in the order of their numbers.
@@ -61,11 +63,12 @@ pub const KINDS: [Kind; Kind::COUNT as usize] = [
     Kind::Foreign,
     Kind::Option,
     Kind::Netlink,
+    Kind::Ioctl,
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: u32 = 14;
+    pub const COUNT: u32 = 15;
 
     /// Reads a kind; `None` for a number that is none.
     #[must_use]
@@ -85,6 +88,7 @@ impl Kind {
             11 => Some(Self::Foreign),
             12 => Some(Self::Option),
             13 => Some(Self::Netlink),
+            14 => Some(Self::Ioctl),
             _ => None,
         }
     }
@@ -107,6 +111,7 @@ impl Kind {
             Self::Foreign => "foreign",
             Self::Option => "option",
             Self::Netlink => "netlink",
+            Self::Ioctl => "ioctl",
         }
     }
 }
@@ -246,7 +251,7 @@ pub struct Fork {
 }
 
 /// [`Kind::Exit`], [`Kind::SessionEmpty`], [`Kind::ForkRefused`], [`Kind::Adopt`],
-/// [`Kind::Option`] and [`Kind::Netlink`].
+/// [`Kind::Option`], [`Kind::Netlink`] and [`Kind::Ioctl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Plain {
@@ -254,7 +259,8 @@ pub struct Plain {
     pub header: Header,
     /// For an exit, the status as `wait(2)` has it; for a refused fork or
     /// adoption, the [`crate::verdict::Reason`]; for an option, its level and its
-    /// number, for a netlink message its protocol and its type ([`pair`]).
+    /// number, for a netlink message its protocol and its type ([`pair`]); for a
+    /// control call its number.
     /// Otherwise 0.
     pub status: u32,
     /// Zero.
@@ -339,7 +345,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         | Kind::ForkRefused
         | Kind::Adopt
         | Kind::Option
-        | Kind::Netlink => Ok(Record::Plain(kind, fixed(bytes)?.0)),
+        | Kind::Netlink
+        | Kind::Ioctl => Ok(Record::Plain(kind, fixed(bytes)?.0)),
         Kind::Exec => {
             let (exec, rest) = fixed::<Exec>(bytes)?;
             let (path, rest) = cut(rest, exec.path_len)?;

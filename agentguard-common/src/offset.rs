@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 33] = [
+pub const OFFSETS: [Offset; 34] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -52,6 +52,7 @@ pub const OFFSETS: [Offset; 33] = [
     offset("BPRM_P", "linux_binprm", "p"),
     offset("BPRM_ARGC", "linux_binprm", "argc"),
     offset("FILE_PATH", "file", "f_path"),
+    offset("FILE_PRIVATE", "file", "private_data"),
 ];
 
 /// Bit fields: the global holds the offset in bits.

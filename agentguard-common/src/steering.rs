@@ -70,6 +70,35 @@ pub const fn only_asks(protocol: u32, kind: u32) -> bool {
     }
 }
 
+/// `TUNSETIFF` of `linux/if_tun.h`: makes a network device, or takes one over.
+pub const TUNSETIFF: u32 = 0x4004_54ca;
+
+/// Whether a control call on a socket changes addresses, routes, devices, tunnels or
+/// neighbours (`SIOC…` of `linux/sockios.h`). All that does is done by netlink as well.
+#[inline(always)]
+#[must_use]
+pub const fn changes_network(call: u32) -> bool {
+    if call >> 8 != 0x89 {
+        return false;
+    }
+    matches!(
+        call & 0xff,
+        // ADDRT, DELRT, SIFLINK, SIFFLAGS, SIFADDR, SIFDSTADDR, SIFBRDADDR
+        0x0b | 0x0c | 0x11 | 0x14 | 0x16 | 0x18 | 0x1a
+            // SIFNETMASK, SIFMETRIC, SIFMEM, SIFMTU, SIFNAME, SIFHWADDR, SIFENCAP
+            | 0x1c | 0x1e | 0x20 | 0x22 | 0x23 | 0x24 | 0x26
+            // SIFSLAVE, SIFPFLAGS, DIFADDR, SIFHWBROADCAST, SIFBR, SIFTXQLEN
+            | 0x30 | 0x34 | 0x36 | 0x37 | 0x41 | 0x43
+            // DARP, SARP, DRARP, SRARP, SIFMAP, SIFVLAN
+            | 0x53 | 0x55 | 0x60 | 0x62 | 0x71 | 0x83
+            // BOND…, BR…
+            | 0x90..=0x95 | 0xa0..=0xa3
+            // What each kind of device has of its own; for tunnels, to add, delete and
+            // change them. The first one asks.
+            | 0xf1..=0xff
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +109,18 @@ mod tests {
         // IP_TOS, IP_PKTINFO, IPV6_V6ONLY, IPV6_PKTINFO, SO_REUSEADDR, TCP_NODELAY.
         for (level, name) in [(0, 1), (0, 8), (41, 26), (41, 50), (1, 4), (6, 1)] {
             assert!(!option(level, name), "{level} {name}");
+        }
+    }
+
+    #[test]
+    fn control_calls_that_ask_are_told_from_those_that_change() {
+        // GIFCONF, GIFFLAGS, GIFADDR, GIFHWADDR, GIFINDEX, ETHTOOL, GETTUNNEL, FIONREAD.
+        for call in [0x8912, 0x8913, 0x8915, 0x8927, 0x8933, 0x8946, 0x89f0, 0x541b, TUNSETIFF] {
+            assert!(!changes_network(call), "{call:x}");
+        }
+        // ADDRT, SIFFLAGS, SIFADDR, ADDTUNNEL, BRADDIF, SARP.
+        for call in [0x890b, 0x8914, 0x8916, 0x89f1, 0x89a2, 0x8955] {
+            assert!(changes_network(call), "{call:x}");
         }
     }
 

@@ -52,6 +52,7 @@ offsets!(
     BPRM_P,
     BPRM_ARGC,
     FILE_PATH,
+    FILE_PRIVATE,
     HOST_NAMESPACE,
 );
 

@@ -175,6 +175,14 @@ pub enum Error {
         "not everything is enforced here: what is OPEN above was not refused\n  = is `bpf` among the active security modules (cat /sys/kernel/security/lsm)? if not, add it to the kernel command line's lsm= list and reboot"
     )]
     Unhealthy,
+    /// What was given on the command line cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// No decision fits.
+    #[error(
+        "{0}\n  = the daemon remembers the last 4096 since it started; earlier ones are in the log"
+    )]
+    NoDecision(String),
     /// What the daemon answered to a request, with its exit code.
     #[error("{message}")]
     Remote {
@@ -210,6 +218,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (77, "sessions are running"),
     (78, "doctor: not everything is enforced here"),
     (79, "the session was ended by agentguard"),
+    (80, "there is no such decision"),
     (126, "run: the command could not be executed"),
     (127, "run: the command was not found"),
 ];
@@ -251,6 +260,8 @@ impl Error {
             Self::Busy(_) => 77,
             Self::Unhealthy => 78,
             Self::Killed { .. } => 79,
+            Self::NoDecision(_) => 80,
+            Self::Usage(_) => 2,
             Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Exec { .. } => 126,
             Self::Remote { code, .. } => *code,

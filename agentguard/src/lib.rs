@@ -15,6 +15,7 @@ pub mod kernel;
 pub mod policy;
 pub mod session;
 pub mod sink;
+pub mod why;
 
 pub use error::{Error, Result};
 

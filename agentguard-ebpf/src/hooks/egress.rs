@@ -7,7 +7,7 @@ use agentguard_common::answer::{Answer, Place, Question};
 use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, decide_reached};
 use agentguard_common::event::{self, Kind, flag};
-use agentguard_common::net::{self, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
+use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, State, TaskLabel};
 use agentguard_common::verdict::{Reason, Ruling};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -144,12 +144,19 @@ fn own(label: &TaskLabel, asked: &Asked) -> bool {
     unsafe { LISTENERS.get(key) }.is_some()
 }
 
-/// What the use of a connected socket is decided by that was made outside of the
-/// session: as if it were to be connected now. `None` for one that needs no decision.
+/// What the use of a socket is decided by that was made outside of the session: one that
+/// is connected, as if it were to be connected now; one that a session could not have, a
+/// packet socket say, as if it were to be made. `None` for one that needs no decision.
 #[inline(always)]
 pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Option<Asked> {
-    if !matches!(socket.family, net::AF_INET | net::AF_INET6) || socket.sock.is_null() {
+    if left_alone(socket.family) || socket.sock.is_null() {
         return None;
+    }
+    if !matches!(socket.family, net::AF_INET | net::AF_INET6) {
+        // A protocol that no rule allows. An address is given although there is none,
+        // because the verifier would see what is not there being copied.
+        let address = Sockaddr::Inet(Destination { address: Address::ANY6, port: 0 });
+        return Some(Asked { address, socket: Socket { protocol: u16::MAX, ..*socket } });
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
     unsafe {

@@ -3,6 +3,8 @@
 mod bprm_check_security;
 mod bprm_committed_creds;
 mod egress;
+mod file_ioctl;
+mod file_ioctl_compat;
 mod file_receive;
 mod inet_sock_set_state;
 mod netlink_send;

@@ -8,7 +8,7 @@ mod server;
 mod wire;
 
 pub use client::Client;
-pub use protocol::{Request, Response, Row};
+pub use protocol::{Asked, Request, Response, Row};
 pub use server::serve;
 
 /// Where the daemon listens, unless told otherwise.

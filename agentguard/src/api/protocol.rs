@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::session::Session;
+use crate::why::Explanation;
 
 /// The longest line either side accepts, in bytes.
 pub(super) const LINE_LIMIT: usize = 1 << 20;
@@ -49,8 +50,34 @@ pub enum Request {
         /// Those of one session only.
         session: Option<String>,
     },
+    /// Explain a decision.
+    Why {
+        /// Which.
+        of: Asked,
+    },
     /// How the daemon is.
     Status,
+}
+
+/// Which decision is to be explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Asked {
+    /// The last refusal, of one session where that is given. A guarded process gets that
+    /// of its own.
+    Last {
+        /// The session's id, or the beginning of it.
+        session: Option<String>,
+    },
+    /// One by its id.
+    Id(String),
+    /// What an agent's policy would say.
+    Place {
+        /// The agent.
+        agent: String,
+        /// `tcp://10.0.0.1:443`, `unix:/run/db.sock`.
+        resource: String,
+    },
 }
 
 /// What the daemon answers.
@@ -83,6 +110,11 @@ pub enum Response {
     },
     /// Events follow, until the connection is closed.
     Events,
+    /// An explanation.
+    Why {
+        /// It.
+        why: Explanation,
+    },
     /// How the daemon is.
     Status {
         /// Its process.

@@ -10,12 +10,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::peer::Peer;
-use super::protocol::{LINE_LIMIT, Request, Response, Row};
+use super::protocol::{Asked, LINE_LIMIT, Request, Response, Row};
 use super::wire;
 use crate::daemon::Daemon;
 use crate::error::{Error, Result};
 use crate::event::Class;
 use crate::sink::Sent;
+use crate::why::Explanation;
 
 /// How long a `kill` waits for the last process to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
@@ -137,6 +138,7 @@ impl Connection {
                 peer.must_be_unguarded()?;
                 Ok(Answer::Events { follow, activity, session })
             }
+            Request::Why { of } => Ok(Answer::Line(Response::Why { why: self.why(peer, of)? })),
             Request::Status => Ok(Answer::Line(self.daemon.status())),
         }
     }
@@ -149,6 +151,29 @@ impl Connection {
             None => peer.may_touch(row.session.uid),
         });
         Ok(rows)
+    }
+
+    /// A guarded process learns of its own session alone.
+    fn why(&self, peer: &Peer, of: Asked) -> Result<Explanation> {
+        let own = peer.label.map(|label| self.daemon.id_of(label.session));
+        let may = |sent: &Sent| match &own {
+            Some(own) => sent.session.is_some() && sent.session.as_deref() == own.as_deref(),
+            None => peer.may_touch(sent.uid),
+        };
+        match of {
+            Asked::Last { session } => {
+                let fits = |sent: &Sent| {
+                    let of = sent.session.as_deref().unwrap_or_default();
+                    session.as_deref().is_none_or(|session| of.starts_with(session))
+                };
+                self.daemon.last_refusal(|sent| may(sent) && fits(sent))
+            }
+            Asked::Id(id) => self.daemon.decision(&id, may),
+            Asked::Place { agent, resource } => {
+                peer.must_be_unguarded()?;
+                self.daemon.would_say(&agent, &resource)
+            }
+        }
     }
 
     async fn kill(&self, peer: &Peer, id: &str) -> Result<Answer> {

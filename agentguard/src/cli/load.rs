@@ -85,12 +85,13 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
             number(program.instructions),
             number(program.verified),
             program.time.as_secs_f64() * 1000.0,
-            program.outcome.as_ref().map_or_else(
-                |why| format!("not loaded: {}", first_line(why)),
-                |()| "loaded".into()
-            ),
+            match &program.outcome {
+                Some(Ok(())) => "loaded".into(),
+                Some(Err(why)) => format!("not loaded: {}", first_line(why)),
+                None => "not needed: this kernel has no such hook".into(),
+            },
         );
-        if let Err(why) = &program.outcome {
+        if let Some(Err(why)) = &program.outcome {
             failed.get_or_insert(Error::Load {
                 program: program.name.clone(),
                 why: first_line(why).into(),
@@ -98,7 +99,7 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
         }
     }
     for program in programs.iter().filter(|_| arguments.verifier_log) {
-        if let Err(why) = &program.outcome {
+        if let Some(Err(why)) = &program.outcome {
             println!("\n{}:\n{why}", program.name);
         }
     }

@@ -8,6 +8,7 @@ mod manual;
 mod policy;
 mod run;
 mod sessions;
+mod why;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,6 +41,7 @@ First steps:
   sudo agentguard daemon                 start enforcing (or: systemctl start agentguard)
   agentguard run --agent coder -- bash   run a command as the agent `coder`
   agentguard events --follow             watch what is decided
+  agentguard why                         why the last refusal, and what would allow it
   sudo agentguard doctor                 what is enforced on this host, proven by trying
 
 Exit codes are listed by `agentguard exit-codes`.";
@@ -56,6 +58,8 @@ enum Command {
     Kill(sessions::KillArguments),
     /// Show what was decided
     Events(events::EventsArguments),
+    /// Say why something was refused, and what would allow it
+    Why(why::WhyArguments),
     /// Check and explain policy files; needs neither root nor a daemon
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -120,6 +124,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Ps(arguments) => sessions::ps(&arguments, &socket),
         Command::Kill(arguments) => sessions::kill(&arguments, &socket),
         Command::Events(arguments) => events::events(arguments, &socket),
+        Command::Why(arguments) => why::why(arguments, &socket),
         Command::Policy(command) => policy::policy(&command),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Unload(arguments) => load::unload(&arguments, &socket),

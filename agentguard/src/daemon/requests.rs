@@ -9,12 +9,13 @@ use super::{Daemon, State};
 use crate::api::{Response, Row};
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::event::Outcome;
+use crate::event::{Class, Outcome};
 use crate::kernel::Tables;
 use crate::session::{
     Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
 };
 use crate::sink::Sent;
+use crate::why::{self, Explanation};
 
 /// A session that has begun and waits for its process.
 pub struct Begun {
@@ -145,6 +146,56 @@ impl Daemon {
     #[must_use]
     pub fn listen(&self) -> (Vec<Sent>, Receiver<Sent>) {
         self.state.borrow().recent.listen()
+    }
+
+    /// The id of a session.
+    #[must_use]
+    pub fn id_of(&self, number: u64) -> Option<String> {
+        self.state.borrow().sessions.get(number).map(|session| session.id.clone())
+    }
+
+    /// Explains the last refusal among those that fit.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDecision`] where there is none.
+    pub fn last_refusal(&self, fits: impl Fn(&Sent) -> bool) -> Result<Explanation> {
+        let refused = |why: &Explanation| why.outcome != "allowed";
+        self.explain(fits, refused).ok_or_else(|| Error::NoDecision("nothing was refused".into()))
+    }
+
+    /// Explains a decision by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoDecision`] where there is none that the asker may know of.
+    pub fn decision(&self, id: &str, may: impl Fn(&Sent) -> bool) -> Result<Explanation> {
+        let named = |why: &Explanation| why.id.as_deref() == Some(id);
+        self.explain(may, named)
+            .ok_or_else(|| Error::NoDecision(format!("there is no decision {id:?}")))
+    }
+
+    fn explain(
+        &self,
+        fits: impl Fn(&Sent) -> bool,
+        wanted: impl Fn(&Explanation) -> bool,
+    ) -> Option<Explanation> {
+        let state = self.state.borrow();
+        let mut decisions = state
+            .recent
+            .newest_first()
+            .filter(|sent| sent.kind == Class::Decision && fits(sent))
+            .filter_map(|sent| why::of_event(&sent.line, state.policies.of_line(&sent.line)));
+        decisions.find(wanted)
+    }
+
+    /// Explains what the policy that is declared for an agent would say.
+    ///
+    /// # Errors
+    ///
+    /// Where no policy is, or that is no place.
+    pub fn would_say(&self, agent: &str, resource: &str) -> Result<Explanation> {
+        why::of_policy(self.state.borrow().policies.declared(agent)?, resource)
     }
 
     /// How the daemon is.

@@ -116,7 +116,7 @@ impl Enricher {
                 let reason = u8::try_from(plain.status).ok().and_then(Reason::from_u8);
                 Some(refused(base, header, header.pid.to_string(), reason))
             }
-            Record::Plain(Kind::Option | Kind::Netlink, plain) => {
+            Record::Plain(Kind::Option | Kind::Netlink | Kind::Ioctl, plain) => {
                 let resource = steering(kind, plain.status);
                 Some(refused(base, header, resource, Some(Reason::Steering)))
             }
@@ -273,6 +273,7 @@ fn asked_socket(egress: &record::Egress) -> String {
 fn steering(kind: Kind, status: u32) -> String {
     let (first, second) = record::unpair(status);
     match (kind, first) {
+        (Kind::Ioctl, _) => format!("ioctl:{status:#x}"),
         (Kind::Netlink, 0) => format!("netlink:route/{second}"),
         (Kind::Netlink, protocol) => format!("netlink:{protocol}/{second}"),
         (_, 0) => format!("option:ip/{second}"),

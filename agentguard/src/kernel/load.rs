@@ -9,6 +9,7 @@ use agentguard_common::offset::HOST_NAMESPACE;
 use aya::programs::links::FdLink;
 use aya::programs::{Program, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
+use aya_obj::btf::BtfKind;
 
 use super::{OBJECT, Tables, btf};
 use crate::error::{Error, Result};
@@ -26,8 +27,18 @@ pub struct LoadedProgram {
     pub verified: Option<u32>,
     /// How long loading took, verification included.
     pub time: Duration,
-    /// Whether it was loaded and attached, or why not.
-    pub outcome: Result<(), String>,
+    /// Whether it was loaded and attached, or why not. `None` where this kernel has no
+    /// such hook, and asks another one instead.
+    pub outcome: Option<Result<(), String>>,
+}
+
+/// Hooks that came with later kernels, which before had one hook for both purposes.
+const LATER: [&str; 1] = ["file_ioctl_compat"];
+
+/// Whether this kernel has no such hook, and needs none.
+fn is_absent(name: &str, btf: &Btf) -> bool {
+    let function = format!("bpf_lsm_{name}");
+    LATER.contains(&name) && btf.id_by_type_name_kind(&function, BtfKind::Func).is_err()
 }
 
 /// The list of security modules that decide, in order, or why it is unknown.
@@ -87,14 +98,30 @@ fn host_namespace() -> Result<u32> {
 pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<(String, FdLink)>> {
     let btf = kernel_btf()?;
     let mut links = Vec::new();
-    for (name, program) in ebpf.programs_mut() {
+    for (name, program) in ebpf.programs_mut().filter(|(name, _)| !is_absent(name, &btf)) {
         let link = load_one(name, program, &btf).map_err(|why| match is_lsm(program) {
             true if !lsm_list().is_ok_and(|list| has_bpf(&list)) => Error::NoLsm { why },
-            _ => Error::Load { program: name.to_owned(), why },
+            _ => Error::Load { program: name.to_owned(), why: both_ends(&why) },
         })?;
         links.push((name.to_owned(), link));
     }
     Ok(links)
+}
+
+/// The first line of a text and its last ones.
+fn both_ends(text: &str) -> String {
+    const LAST: usize = 8;
+    let lines: Vec<&str> = text.lines().collect();
+    match lines.as_slice() {
+        [first, rest @ ..] if rest.len() > LAST => {
+            let last = rest.split_at(rest.len() - LAST).1;
+            format!(
+                "{first}\n  … (`agentguard load --verifier-log` prints all of it)\n{}",
+                last.join("\n")
+            )
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Whether the list of security modules holds BPF.
@@ -118,7 +145,10 @@ pub fn measure() -> Result<Vec<LoadedProgram>> {
     let mut links = Vec::new();
     for (name, program) in ebpf.programs_mut() {
         let start = Instant::now();
-        let outcome = load_one(name, program, &btf).map(|link| links.push(link));
+        let outcome = match is_absent(name, &btf) {
+            true => None,
+            false => Some(load_one(name, program, &btf).map(|link| links.push(link))),
+        };
         let time = start.elapsed();
         let info = program.info().ok();
         let info = info.as_ref();

@@ -229,9 +229,11 @@ impl Tables {
             self.remove_policy(slot)?;
         }
         done.map_err(|error| match error {
-            Error::System { source, .. } if source.raw_os_error() == Some(libc::E2BIG) => {
+            Error::System { source, .. }
+                if matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
+            {
                 Error::Full {
-                    what: "egress prefixes",
+                    what: "egress prefixes and unix sockets",
                     limit: MAX_ENTRIES.min(MAX_BLOCKS * 32),
                     mend: "use fewer or wider prefixes, or fewer policies",
                 }

@@ -44,7 +44,7 @@ pub use explain::explain;
 pub use model::{
     EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, User,
 };
-pub use network::Network;
+pub use network::{Network, address_of};
 pub use place::{Place, Sited};
 pub use ports::Ports;
 pub use schema::schema;

@@ -103,7 +103,8 @@ fn bad(text: &str, why: &'static str, mend: impl Into<String>) -> Refusal {
 }
 
 /// The address in the one space for both families.
-pub(super) fn address_of(ip: IpAddr) -> Address {
+#[must_use]
+pub fn address_of(ip: IpAddr) -> Address {
     match ip {
         IpAddr::V4(ip) => Address::v4(ip.to_bits()),
         IpAddr::V6(ip) => Address::from_octets(ip.octets()),

@@ -110,6 +110,15 @@ impl Policies {
         self.loaded.values().find(|loaded| loaded.tag == tag)?.policy.as_ref()
     }
 
+    /// The policy that decided, by the line of the event.
+    #[must_use]
+    pub fn of_line(&self, line: &str) -> Option<&Policy> {
+        let event: serde_json::Value = serde_json::from_str(line).ok()?;
+        let hash = event.get("policy_hash")?.as_str()?;
+        let all = self.loaded.values().filter_map(|loaded| loaded.policy.as_deref());
+        all.chain(self.declared.iter()).find(|policy| crate::hex(&policy.hash) == hash)
+    }
+
     /// Takes policies out of the kernel that no file declares any more and no
     /// session uses.
     ///

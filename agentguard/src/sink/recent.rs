@@ -51,6 +51,11 @@ impl Recent {
         let _ = self.sender.send(sent);
     }
 
+    /// What was kept, the last first.
+    pub fn newest_first(&self) -> impl Iterator<Item = &Sent> {
+        self.kept.iter().rev()
+    }
+
     /// What was kept, and what is to come.
     #[must_use]
     pub fn listen(&self) -> (Vec<Sent>, broadcast::Receiver<Sent>) {

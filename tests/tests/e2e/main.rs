@@ -11,6 +11,7 @@ mod identity;
 mod life;
 mod run;
 mod ways;
+mod why;
 
 use agentguard_tests::guard::Guard;
 use serde_json::Value;

@@ -87,6 +87,41 @@ fn the_hosts_network_cannot_be_changed_and_can_be_looked_at() -> Outcome {
 }
 
 #[test]
+fn nor_by_the_old_control_calls() -> Outcome {
+    if !in_vm() {
+        return Ok(());
+    }
+    let guard = Guard::start(&[CODER])?;
+    let ways =
+        [("flags", "0x8914"), ("route", "0x890b"), ("tunnel", "0x89f1"), ("tun", "0x400454ca")];
+    for (name, _) in ways {
+        expect(&guard, &format!("ioctl {name}"), &[&format!("ioctl {name} EPERM")]);
+    }
+    expect(&guard, "ioctl ask", &["ioctl ask ok"]);
+    // Another namespace does not help with a device that was opened in this one.
+    let script = "
+import ctypes, fcntl, os, struct
+tun = os.open('/dev/net/tun', os.O_RDWR)
+assert ctypes.CDLL(None).unshare(0x40000000) == 0
+try:
+    fcntl.ioctl(tun, 0x400454ca, struct.pack('16sH46x', b'', 0x1001))
+    print('made')
+except OSError as error:
+    print(error.errno)
+";
+    let output = guard.run("coder", &["python3", "-c", script]).output()?;
+    assert_eq!(lines(&output), ["1"], "{output:?}");
+    let decisions = guard.decisions()?;
+    let expected: Vec<String> = ways
+        .iter()
+        .map(|(_, call)| format!("ioctl:{call}"))
+        .chain(["ioctl:0x400454ca".to_owned()])
+        .collect();
+    assert_eq!(resources(&denied(&decisions)), expected);
+    Ok(())
+}
+
+#[test]
 fn unix_sockets_of_others_are_decided_by_the_name_they_are_bound_to() -> Outcome {
     if !in_vm() {
         return Ok(());
@@ -219,12 +254,23 @@ fn a_connection_made_elsewhere_is_decided_when_it_is_used() -> Outcome {
         let words = format!("take-fd {}:{}", std::process::id(), stream.as_raw_fd());
         assert_eq!(guard.attempt("coder", &words)?, [format!("{words} {expected}")]);
     }
+    // One that a session could not have: a packet socket, bound to a device.
+    let packets = nix::sys::socket::socket(
+        nix::sys::socket::AddressFamily::Packet,
+        nix::sys::socket::SockType::Raw,
+        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
+        nix::sys::socket::SockProtocol::EthAll,
+    )?;
+    let mut command = guard.run("coder", &attempt_words("stdin send"));
+    assert_eq!(lines(&command.stdin(packets).output()?), ["stdin send EPERM"]);
     let decisions = guard.decisions()?;
+    let packet = decisions.iter().filter(|event| event["resource"] == "family-17").count();
+    assert_eq!(packet, 1, "{decisions:#?}");
     let of = |outcome: &str| {
         let foreign = decisions.iter().filter(|event| event["action"] == "foreign");
         foreign.filter(|event| event["outcome"] == outcome).count()
     };
-    assert_eq!((of("denied"), of("allowed")), (3, 3), "{decisions:#?}");
+    assert_eq!((of("denied"), of("allowed")), (4, 3), "{decisions:#?}");
     let (tcp, _) = outside.received();
     assert!(tcp >= 2, "they are real connections");
     Ok(())

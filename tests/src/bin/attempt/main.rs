@@ -107,6 +107,7 @@ fn attempt(action: &str, to: &str) -> io::Result<()> {
         "unix-send" => ways::unix_send(to),
         "unix-own" => ways::unix_own(to),
         "option" => ways::option(to),
+        "ioctl" => ways::ioctl(to),
         "take-fd" => ways::take_fd(to),
         "stdin" if to == "send" => ways::use_stdin(),
         "stdin" if to == "receive" => ways::receive_fd(),

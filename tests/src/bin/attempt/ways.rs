@@ -81,6 +81,31 @@ pub(super) fn option(name: &str) -> io::Result<()> {
     check(i64::from(set)).map(drop)
 }
 
+/// A control call that changes the host's network, or asks.
+pub(super) fn ioctl(name: &str) -> io::Result<()> {
+    let mut request = [0u8; 64];
+    if name == "tun" {
+        let file = std::fs::File::options().read(true).write(true).open("/dev/net/tun")?;
+        // IFF_TUN | IFF_NO_PI, behind the name, which the kernel chooses.
+        request[16..18].copy_from_slice(&0x1001u16.to_ne_bytes());
+        // SAFETY: the request lives through the call and is a `struct ifreq`.
+        let done = unsafe { libc::ioctl(file.as_raw_fd(), 0x4004_54ca, request.as_mut_ptr()) };
+        return check(i64::from(done)).map(drop);
+    }
+    let call: u64 = match name {
+        "flags" => 0x8914,
+        "route" => 0x890b,
+        "tunnel" => 0x89f1,
+        "ask" => 0x8913,
+        _ => return Err(io::Error::other(format!("{name} is no control call"))),
+    };
+    request[..2].copy_from_slice(b"lo");
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: the request lives through the call and is longer than what these read.
+    check(i64::from(unsafe { libc::ioctl(socket.as_raw_fd(), call, request.as_mut_ptr()) }))
+        .map(drop)
+}
+
 /// A datagram to an allowed place, by way of another host.
 pub(super) fn routed(to: SocketAddr) -> io::Result<()> {
     let SocketAddr::V4(to) = to else { return Err(io::Error::other("IPv4 only")) };
