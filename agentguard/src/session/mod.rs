@@ -3,6 +3,7 @@
 mod adoption;
 mod cgroup;
 mod correlation;
+mod find;
 mod manager;
 mod policies;
 mod process;
@@ -11,7 +12,8 @@ mod store;
 pub use adoption::Adoption;
 pub use cgroup::{Cgroup, Cgroups};
 pub use correlation::{Correlation, trace_id};
-pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions, pidfd_open};
+pub use find::pidfd_open;
+pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions};
 pub use policies::{PROBE_POLICY, Policies};
 pub use process::{Process, Processes};
 pub use store::Store;
