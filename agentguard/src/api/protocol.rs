@@ -113,7 +113,7 @@ pub enum Response {
     /// An explanation.
     Why {
         /// It.
-        why: Explanation,
+        why: Box<Explanation>,
     },
     /// How the daemon is.
     Status {

@@ -138,7 +138,9 @@ impl Connection {
                 peer.must_be_unguarded()?;
                 Ok(Answer::Events { follow, activity, session })
             }
-            Request::Why { of } => Ok(Answer::Line(Response::Why { why: self.why(peer, of)? })),
+            Request::Why { of } => {
+                Ok(Answer::Line(Response::Why { why: self.why(peer, of)?.into() }))
+            }
             Request::Status => Ok(Answer::Line(self.daemon.status())),
         }
     }

@@ -89,7 +89,7 @@ impl Pins {
         let attached = self.attach(&mine);
         if attached.is_err() && fresh {
             // Nothing was enforced before, so nothing half done may stay.
-            remove(&self.layout())?;
+            remove(&self.root)?;
         }
         attached?;
         let tables = self.tables()?;

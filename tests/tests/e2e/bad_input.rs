@@ -45,6 +45,26 @@ fn a_daemon_with_a_bad_policy_does_not_start_and_loads_nothing() -> Outcome {
 }
 
 #[test]
+fn a_kernel_without_type_information_is_told_and_nothing_stays() -> Outcome {
+    if !in_vm() {
+        return Ok(());
+    }
+    clean()?;
+    let directory = tempfile::tempdir()?;
+    let none: Option<&str> = None;
+    let flags = nix::mount::MsFlags::empty();
+    nix::mount::mount(none, "/sys/kernel/btf", Some("tmpfs"), flags, none)?;
+    let daemon = daemon_command(directory.path(), &directory.path().join("log")).output();
+    let doctor = agentguard(&["doctor"]);
+    nix::mount::umount2("/sys/kernel/btf", nix::mount::MntFlags::empty())?;
+    for output in [daemon?, doctor?] {
+        assert_eq!(output.status.code(), Some(71), "{output:?}");
+    }
+    assert!(!Path::new("/sys/fs/bpf/agentguard").exists());
+    Ok(())
+}
+
+#[test]
 fn commands_that_need_root_or_a_daemon_say_so() -> Outcome {
     if !in_vm() {
         return Ok(());
