@@ -73,6 +73,19 @@ pub const fn only_asks(protocol: u32, kind: u32) -> bool {
 /// `TUNSETIFF` of `linux/if_tun.h`: makes a network device, or takes one over.
 pub const TUNSETIFF: u32 = 0x4004_54ca;
 
+/// `TIOCSTI` of `asm-generic/ioctls.h`: puts a character into a terminal's input.
+const TIOCSTI: u32 = 0x5412;
+/// `TIOCLINUX`: among much else, pastes into a console.
+const TIOCLINUX: u32 = 0x541c;
+
+/// Whether a control call types into a terminal: a shell that waits behind the session,
+/// and is in none itself, would read it as a command.
+#[inline(always)]
+#[must_use]
+pub const fn types(call: u32) -> bool {
+    matches!(call, TIOCSTI | TIOCLINUX)
+}
+
 /// Whether a control call on a socket changes addresses, routes, devices, tunnels or
 /// neighbours (`SIOC…` of `linux/sockios.h`). All that does is done by netlink as well.
 #[inline(always)]
@@ -116,8 +129,9 @@ mod tests {
     fn control_calls_that_ask_are_told_from_those_that_change() {
         // GIFCONF, GIFFLAGS, GIFADDR, GIFHWADDR, GIFINDEX, ETHTOOL, GETTUNNEL, FIONREAD.
         for call in [0x8912, 0x8913, 0x8915, 0x8927, 0x8933, 0x8946, 0x89f0, 0x541b, TUNSETIFF] {
-            assert!(!changes_network(call), "{call:x}");
+            assert!(!changes_network(call) && !types(call), "{call:x}");
         }
+        assert!(types(0x5412) && types(0x541c) && !changes_network(0x5412));
         // ADDRT, SIFFLAGS, SIFADDR, ADDTUNNEL, BRADDIF, SARP.
         for call in [0x890b, 0x8914, 0x8916, 0x89f1, 0x89a2, 0x8955] {
             assert!(changes_network(call), "{call:x}");

@@ -82,6 +82,8 @@ pub enum Reason {
     Steering = 9,
     /// The unix socket belongs to another session.
     OtherSession = 10,
+    /// It would type into a terminal, for whoever reads from that to obey.
+    Typing = 11,
 }
 
 impl Reason {
@@ -101,6 +103,7 @@ impl Reason {
             8 => Some(Self::Own),
             9 => Some(Self::Steering),
             10 => Some(Self::OtherSession),
+            11 => Some(Self::Typing),
             _ => None,
         }
     }
@@ -120,6 +123,7 @@ impl Reason {
             Self::Own => "own",
             Self::Steering => "steering",
             Self::OtherSession => "other-session",
+            Self::Typing => "typing",
         }
     }
 }

@@ -209,6 +209,9 @@ fn reason_in_words(reason: &str) -> &'static str {
             "it would lead packets past the rules, or change the host's network"
         }
         Some(Reason::OtherSession) => "the socket belongs to another session",
+        Some(Reason::Typing) => {
+            "it would type into a terminal, for a shell outside of the session to obey"
+        }
         Some(Reason::Rule | Reason::Default) | None => "of what this version does not know",
     }
 }

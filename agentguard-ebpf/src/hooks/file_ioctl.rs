@@ -1,8 +1,9 @@
 //! `security_file_ioctl`, called by the system call `ioctl` (6.1 to 7.x): refuses the old
-//! calls that change the host's network, and network devices made from `/dev/net/tun`.
+//! calls that change the host's network, network devices made from `/dev/net/tun`, and
+//! typing into a terminal.
 
 use agentguard_common::event::Kind;
-use agentguard_common::steering::{TUNSETIFF, changes_network};
+use agentguard_common::steering::{TUNSETIFF, changes_network, types};
 use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
@@ -22,17 +23,19 @@ fn file_ioctl(ctx: LsmContext) -> i32 {
 /// `file` must be a hook's argument, the `struct file`.
 #[inline(always)]
 pub(super) unsafe fn decide(file: *const u8, call: u32) -> i32 {
-    let tun = call == TUNSETIFF;
-    if !tun && !changes_network(call) {
+    let (tun, types) = (call == TUNSETIFF, types(call));
+    if !tun && !types && !changes_network(call) {
         return PASS;
     }
     let Some(label) = session::current() else { return PASS };
-    // SAFETY: by the contract above.
-    let namespace = unsafe { if tun { of_tun(file) } else { of_socket(file) } };
-    if namespace != Some(HOST_NAMESPACE.load()) || plain::refuse(Kind::Ioctl, &label, call) {
-        return PASS;
+    if !types {
+        // SAFETY: by the contract above.
+        let namespace = unsafe { if tun { of_tun(file) } else { of_socket(file) } };
+        if namespace != Some(HOST_NAMESPACE.load()) {
+            return PASS;
+        }
     }
-    REFUSE
+    if plain::refuse(Kind::Ioctl, &label, call) { PASS } else { REFUSE }
 }
 
 /// The network namespace of a socket; `None` for what is none.

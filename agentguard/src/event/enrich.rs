@@ -7,6 +7,7 @@ use std::sync::Arc;
 use agentguard_common::Verdict;
 use agentguard_common::event::{self as record, Header, Kind, Record, Tail, flag};
 use agentguard_common::net;
+use agentguard_common::steering::types;
 use agentguard_common::verdict::{RULE_NONE, Reason};
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
@@ -118,7 +119,9 @@ impl Enricher {
             }
             Record::Plain(Kind::Option | Kind::Netlink | Kind::Ioctl, plain) => {
                 let resource = steering(kind, plain.status);
-                Some(refused(base, header, resource, Some(Reason::Steering)))
+                let typing = kind == Kind::Ioctl && types(plain.status);
+                let reason = if typing { Reason::Typing } else { Reason::Steering };
+                Some(refused(base, header, resource, Some(reason)))
             }
             // The daemon tells of these.
             Record::Plain(..) => None,

@@ -1,5 +1,5 @@
 //! Unix sockets as policies write them: `unix:/run/db.sock`, `unix:/run/db/**`,
-//! `unix:@name`, `unix:@name*`.
+//! `unix:/tmp/ssh-*`, `unix:@name`, `unix:@name*`.
 
 use std::fmt;
 
@@ -29,8 +29,9 @@ impl SocketName {
         text.starts_with(SCHEME)
     }
 
-    /// A name that is known to be in order: a path or, after `@`, an abstract name,
-    /// which ends with `*` where it is the beginning of names.
+    /// A name that is known to be in order: a path or, after `@`, an abstract name. It
+    /// ends with `*` where it is the beginning of names, with `/**` where it is all below
+    /// a directory, which is the same with a slash at its end.
     pub(super) fn known(text: &str) -> Self {
         let (text, whole) = text.strip_suffix('*').map_or((text, true), |text| (text, false));
         let text = text.strip_suffix('*').unwrap_or(text);
@@ -51,7 +52,7 @@ impl SocketName {
         let inner = match name.strip_prefix('@') {
             Some(inner) => inner.strip_suffix('*').unwrap_or(inner),
             None => {
-                let inner = name.strip_suffix("/**").unwrap_or(name);
+                let inner = name.strip_suffix("/**").or(name.strip_suffix('*')).unwrap_or(name);
                 if !name.starts_with('/') {
                     let mend = "write unix:/the/whole/path, or unix:@name for an abstract name";
                     return Err(bad("is no absolute path", mend));
@@ -67,7 +68,7 @@ impl SocketName {
             return Err(bad("is no name", "write unix:@name"));
         }
         if inner.contains('*') {
-            let mend = "write a whole name, /a/directory/** or @beginning*";
+            let mend = "write a whole name, /a/directory/**, /a/beginning* or @beginning*";
             return Err(bad("has a star where none can be", mend));
         }
         if inner.len() + 1 >= NAME_LEN {
@@ -93,10 +94,10 @@ impl SocketName {
 impl fmt::Display for SocketName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.bytes);
-        let star = match (self.whole, text.starts_with('\0')) {
+        let star = match (self.whole, text.ends_with('/') && text.starts_with('/')) {
             (true, _) => "",
-            (false, true) => "*",
-            (false, false) => "**",
+            (false, true) => "**",
+            (false, false) => "*",
         };
         write!(f, "{SCHEME}{}{star}", text.replacen('\0', "@", 1))
     }

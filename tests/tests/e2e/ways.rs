@@ -122,6 +122,19 @@ except OSError as error:
 }
 
 #[test]
+fn nothing_is_typed_into_a_terminal() -> Outcome {
+    if !in_vm() {
+        return Ok(());
+    }
+    let guard = Guard::start(&[CODER])?;
+    refused(&guard, &[("ioctl type", "ioctl:0x5412")], "typing")?;
+    let words = attempt_words("ioctl type");
+    let free = lines(&Command::new(&words[0]).args(&words[1..]).output()?);
+    assert_eq!(free, ["ioctl type ok"], "processes of no session");
+    Ok(())
+}
+
+#[test]
 fn unix_sockets_of_others_are_decided_by_the_name_they_are_bound_to() -> Outcome {
     if !in_vm() {
         return Ok(());

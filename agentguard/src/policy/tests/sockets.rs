@@ -11,7 +11,7 @@ const RULES: &str = "  rules:
       ports: 5432
     - deny: unix:/run/db/admin
     - allow: unix:/run/docker.sock
-    - ask: [10.0.0.2, 'unix:/srv/ask']
+    - ask: [10.0.0.2, 'unix:/srv/ask', 'unix:/tmp/ssh-*']
     - { allow: 10.0.0.0/24, protocol: icmp }
 ";
 
@@ -30,6 +30,8 @@ fn sockets_are_decided_by_the_longest_name() {
         ("/run/systemd/private", Deny, RULE_MANAGERS),
         ("/run/systemd/userdb/io.systemd.Machine", Allow, RULE_LOOKUP),
         ("/srv/ask", Ask, 4),
+        ("/tmp/ssh-Xy12/agent.7", Ask, 4),
+        ("/tmp/ssh", Deny, 0),
         ("/tmp/else", Deny, 0),
     ] {
         let ruling = policy.decide_socket(name.as_bytes()).unwrap();
@@ -71,7 +73,7 @@ fn what_is_out_of_place() {
       ports: [1, 2]
     - allow: 10.0.0.2
       protocol: [tcp, icmp]
-    - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
+    - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
     - deny: unix:/run/b
     - allow: unix:/run/b
 ",
@@ -90,25 +92,25 @@ p.yaml:11:18: tcp or udp in a rule for icmp, which has no ports,
       |                  ^
       = write two rules, one of them for icmp
 p.yaml:12:15: bad unix socket: unix:relative is no absolute path
-   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
+   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
       |               ^
       = write unix:/the/whole/path, or unix:@name for an abstract name
 p.yaml:12:30: bad unix socket: unix:/a/../b is no plain path
-   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
+   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
       |                              ^
       = write the path without empty parts, dots and a slash at its end
-p.yaml:12:46: bad unix socket: unix:/a* has a star where none can be
-   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
+p.yaml:12:46: bad unix socket: unix:/a/* is no plain path
+   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
       |                                              ^
-      = write a whole name, /a/directory/** or @beginning*
-p.yaml:12:58: bad unix socket: unix:@ is no name
-   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
-      |                                                          ^
+      = write the path without empty parts, dots and a slash at its end
+p.yaml:12:59: bad unix socket: unix:@ is no name
+   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
+      |                                                           ^
       = write unix:@name
-p.yaml:12:68: bad unix socket: unix:/a/**/b has a star where none can be
-   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a*', 'unix:@', 'unix:/a/**/b']
-      |                                                                    ^
-      = write a whole name, /a/directory/** or @beginning*
+p.yaml:12:69: bad unix socket: unix:/a/**/b has a star where none can be
+   12 |     - allow: [unix:relative, 'unix:/a/../b', 'unix:/a/*', 'unix:@', 'unix:/a/**/b']
+      |                                                                     ^
+      = write a whole name, /a/directory/**, /a/beginning* or @beginning*
 p.yaml:14:14: contradiction: allow unix:/run/b, but line 13 says deny
    14 |     - allow: unix:/run/b
       |              ^
@@ -133,7 +135,8 @@ fn names_come_back_as_they_were_written() {
             "unix:@x11*",
             "unix:/run/db/admin",
             "unix:/run/docker.sock",
-            "unix:/srv/ask"
+            "unix:/srv/ask",
+            "unix:/tmp/ssh-*"
         ]
     );
 }

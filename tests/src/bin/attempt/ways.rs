@@ -92,6 +92,12 @@ pub(super) fn ioctl(name: &str) -> io::Result<()> {
         let done = unsafe { libc::ioctl(file.as_raw_fd(), 0x4004_54ca, request.as_mut_ptr()) };
         return check(i64::from(done)).map(drop);
     }
+    if name == "type" {
+        let pty = nix::pty::openpty(None, None)?;
+        // SAFETY: the character lives through the call.
+        let done = unsafe { libc::ioctl(pty.slave.as_raw_fd(), libc::TIOCSTI, b"x".as_ptr()) };
+        return check(i64::from(done)).map(drop);
+    }
     let call: u64 = match name {
         "flags" => 0x8914,
         "route" => 0x890b,
