@@ -48,12 +48,47 @@ pub struct PolicyEntry {
     pub v4_count: u8,
     /// How many lengths of IPv6 prefixes there are (0 to 129).
     pub v6_count: u8,
+    /// [`dns`] bits.
+    pub dns: u8,
+    /// How many of [`inside`](Self::inside) are in use.
+    pub inside_count: u8,
     /// Zero.
-    pub reserved: [u8; 5],
+    pub reserved: [u8; 3],
+    /// How long an address is usable that an answer gave, at the least, in seconds.
+    pub floor: u32,
+    /// At the most.
+    pub cap: u32,
+    /// The networks inside of which (see [`crate::net::Address::is_inside`]) the names of
+    /// the policy may have addresses.
+    pub inside: [Prefix; MAX_INSIDE],
     /// The lengths in bits, ascending, of the prefixes and markers: those of IPv4
     /// from 0 (as lengths of mapped addresses, 96 to 128), those of IPv6 from
     /// [`V6_LENGTHS`].
     pub lengths: [u8; 256],
+}
+
+/// How many networks a policy can name in [`PolicyEntry::inside`].
+pub const MAX_INSIDE: usize = 8;
+
+/// Bits of [`PolicyEntry::dns`].
+pub mod dns {
+    /// The policy has rules by name: questions to resolvers are decided by those, and no
+    /// other server may be asked.
+    pub const CHECKED: u8 = 1;
+    /// The host's own resolvers may be asked.
+    pub const SYSTEM: u8 = 2;
+}
+
+/// A network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Prefix {
+    /// The address, zero beyond the prefix.
+    pub address: Address,
+    /// The prefix's length, 0 to 128.
+    pub bits: u32,
+    /// Zero.
+    pub reserved: u32,
 }
 
 /// The key of a prefix.

@@ -13,6 +13,7 @@ pub mod counter;
 pub mod egress;
 pub mod event;
 pub mod map;
+pub mod name;
 pub mod net;
 pub mod offset;
 pub mod session;

@@ -115,6 +115,37 @@ impl Address {
         self.high == 0 && (self.low >> 24 == (V4_MARK | 0x7f00_0000) >> 24 || self.low == 1)
     }
 
+    /// Whether this is an address inside: of this host, of its network, of its cloud's
+    /// services, or of no single host. A name out there has no business here.
+    ///
+    /// By the registries of special-purpose addresses (RFC 6890 and IANA's lists) and,
+    /// as they carry IPv4 addresses, the prefixes of NAT64 and 6to4.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_inside(self) -> bool {
+        if self.is_v4() {
+            return inside_v4(self.low);
+        }
+        let top = self.high >> 48;
+        // The first 96 bits zero: unspecified, loopback, IPv4-compatible.
+        (self.high == 0 && self.low >> 32 == 0)
+            // IPv4-translated ::ffff:0:a.b.c.d (RFC 2765).
+            || (self.high == 0 && self.low >> 48 == 0xffff)
+            // Unique local fc00::/7, link-local and site-local fe80::/9, multicast.
+            || top & 0xfe00 == 0xfc00
+            || top & 0xff80 == 0xfe80
+            || top >> 8 == 0xff
+            // NAT64 64:ff9b::/96 with an IPv4 address inside; its local-use 64:ff9b:1::/48.
+            || (self.high == 0x0064_ff9b_0000_0000
+                && self.low >> 32 == 0
+                && inside_v4(self.low))
+            || self.high >> 16 == 0x0064_ff9b_0001
+            // 6to4.
+            || (top == 0x2002 && inside_v4(self.high >> 16))
+            // Teredo.
+            || self.high >> 32 == 0x2001_0000
+    }
+
     /// The address that the kernel reaches for this one: connecting to "any"
     /// (`0.0.0.0` or `::`) connects to the loopback address
     /// (`ip_route_connect`, `tcp_v6_connect`).
@@ -129,6 +160,25 @@ impl Address {
         }
         self
     }
+}
+
+/// The same of an IPv4 address, which is the last 32 bits of a number.
+#[inline(always)]
+const fn inside_v4(number: u64) -> bool {
+    let number = number & 0xffff_ffff;
+    let (a, ab) = (number >> 24, number >> 16);
+    // This network, private, loopback, multicast and what is above it.
+    matches!(a, 0 | 10 | 127 | 224..)
+        // Shared by carriers 100.64.0.0/10; link-local; private.
+        || ab & 0xffc0 == 0x6440
+        || ab == 0xa9fe
+        || ab & 0xfff0 == 0xac10
+        || ab == 0xc0a8
+        // Protocol assignments 192.0.0.0/24, benchmarks 198.18.0.0/15.
+        || number >> 8 == 0xc0_0000
+        || ab & 0xfffe == 0xc612
+        // The platform service of Azure.
+        || number == 0xa83f_8110
 }
 
 /// Keeps the first `bits` bits of a number.
@@ -266,6 +316,7 @@ fn inet6(bytes: &[u8; SOCKADDR_MAX]) -> Destination {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     fn sockaddr(family: u16, port: u16, rest: &[u8]) -> [u8; SOCKADDR_MAX] {
@@ -310,6 +361,72 @@ mod tests {
         assert!(Address { high: 0, low: 1 }.is_loopback());
         assert!(!Address { high: 0, low: 0x7f00_0001 }.is_loopback(), "::127.0.0.1 is not");
         assert!(!Address { high: 1, low: 1 }.is_loopback());
+    }
+
+    #[test]
+    fn inside_is_told_from_outside() {
+        let of = |text: &str| {
+            let ip: std::net::IpAddr = text.parse().unwrap();
+            match ip {
+                std::net::IpAddr::V4(ip) => Address::v4(ip.to_bits()),
+                std::net::IpAddr::V6(ip) => Address::from_octets(ip.octets()),
+            }
+        };
+        for text in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.127.255.255",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.0.1",
+            "192.0.0.9",
+            "198.19.0.1",
+            "224.0.0.251",
+            "255.255.255.255",
+            "168.63.129.16",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::ffff:0:10.0.0.1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::fb",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:7f00:1::1",
+            "2001:0:1::1",
+        ] {
+            assert!(of(text).is_inside(), "{text}");
+        }
+        for text in [
+            "1.1.1.1",
+            "9.255.255.255",
+            "100.63.255.255",
+            "100.128.0.0",
+            "128.0.0.1",
+            "169.253.0.1",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.167.0.1",
+            "192.0.1.1",
+            "198.17.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "168.63.129.17",
+            "2606:4700::1",
+            "64:ff9b::808:808",
+            "2002:808:808::1",
+            "2a00::1",
+            "2001:4860::1",
+        ] {
+            assert!(!of(text).is_inside(), "{text}");
+        }
     }
 
     #[test]

@@ -84,6 +84,16 @@ pub enum Reason {
     OtherSession = 10,
     /// It would type into a terminal, for whoever reads from that to obey.
     Typing = 11,
+    /// A name that is allowed was answered with this address, a short while ago.
+    Name = 12,
+    /// A resolver that the policy lets the session ask; or a server for names that it does
+    /// not.
+    Resolver = 13,
+    /// A name outside was answered with an address inside: of this host, its network or
+    /// its cloud's metadata service.
+    Rebinding = 14,
+    /// An answer to a question that was not asked.
+    Unasked = 15,
 }
 
 impl Reason {
@@ -104,6 +114,10 @@ impl Reason {
             9 => Some(Self::Steering),
             10 => Some(Self::OtherSession),
             11 => Some(Self::Typing),
+            12 => Some(Self::Name),
+            13 => Some(Self::Resolver),
+            14 => Some(Self::Rebinding),
+            15 => Some(Self::Unasked),
             _ => None,
         }
     }
@@ -124,6 +138,10 @@ impl Reason {
             Self::Steering => "steering",
             Self::OtherSession => "other-session",
             Self::Typing => "typing",
+            Self::Name => "name",
+            Self::Resolver => "resolver",
+            Self::Rebinding => "rebinding",
+            Self::Unasked => "unasked",
         }
     }
 }

@@ -212,6 +212,14 @@ fn reason_in_words(reason: &str) -> &'static str {
         Some(Reason::Typing) => {
             "it would type into a terminal, for a shell outside of the session to obey"
         }
+        Some(Reason::Name) => "a name that is allowed was answered with that address",
+        Some(Reason::Resolver) => {
+            "the policy has rules by name, so only its resolvers may be asked for names"
+        }
+        Some(Reason::Rebinding) => {
+            "a name outside was answered with an address inside, which egress.dns.inside can allow"
+        }
+        Some(Reason::Unasked) => "it answers no question that the session asked",
         Some(Reason::Rule | Reason::Default) | None => "of what this version does not know",
     }
 }

@@ -19,9 +19,11 @@ use crate::sink::Sent;
 use crate::why::Explanation;
 
 /// How long a `kill` waits for the last process to be gone.
-const KILL_PATIENCE: Duration = Duration::from_secs(10);
+const KILL_PATIENCE: Duration = Duration::from_secs(60);
 /// How often it looks.
 const KILL_PAUSE: Duration = Duration::from_millis(2);
+/// How many times running it must find nothing: see [`crate::session::Doomed::kill`].
+const KILL_CALM: u32 = 2;
 
 /// Serves until the listener fails for good.
 pub async fn serve(listener: UnixListener, daemon: Rc<Daemon>) {
@@ -186,7 +188,9 @@ impl Connection {
         let why = format!("killed by user {}", peer.uid);
         let doomed = self.daemon.end(session.number, &why)?;
         let killed = tokio::time::timeout(KILL_PATIENCE, async {
-            while !doomed.kill(self.daemon.tables())? {
+            let mut calm = 0;
+            while calm < KILL_CALM {
+                calm = if doomed.kill(self.daemon.tables())? { calm + 1 } else { 0 };
                 tokio::time::sleep(KILL_PAUSE).await;
             }
             Ok::<(), Error>(())
@@ -200,6 +204,7 @@ impl Connection {
                 )));
             }
         }
+        self.daemon.emptied(session.number);
         Ok(Answer::Line(Response::Killed { session: session.id }))
     }
 

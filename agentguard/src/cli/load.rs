@@ -30,11 +30,7 @@ pub(super) fn unload(arguments: &UnloadArguments, socket: &Path) -> Result<ExitC
         refuse_guarded(&pins.tables()?)?;
     }
     if pins.exist() && !arguments.force {
-        let tables = pins.tables()?;
-        let mut running = 0;
-        for (slot, _) in tables.sessions()? {
-            running += usize::from(tables.tasks_of(slot)? > 0);
-        }
+        let running = crate::session::tasks(&pins.tables()?)?.len();
         if running > 0 {
             return Err(Error::Busy(running));
         }

@@ -254,15 +254,10 @@ impl Daemon {
         }
     }
 
-    /// The last task of a session ended.
-    fn emptied(&self, number: u64) {
+    /// The last task of a session ended, it seems.
+    pub fn emptied(&self, number: u64) {
         self.settle(Some(number));
-        let slot = self.state.borrow().sessions.get(number).map(|session| session.slot);
-        let Some(slot) = slot else { return };
-        let finished = self.tables.tasks_of(slot).and_then(|tasks| match tasks {
-            0 => self.state.borrow_mut().sessions.finish(number, &self.tables),
-            _ => Ok(None),
-        });
+        let finished = self.state.borrow_mut().sessions.emptied(number, &self.tables);
         match finished {
             Ok(ended) => ended.iter().for_each(|ended| self.ended(ended)),
             // The next sweep tries again.

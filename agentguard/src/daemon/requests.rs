@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::{Class, Outcome};
 use crate::kernel::Tables;
 use crate::session::{
-    Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
+    self, Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
 };
 use crate::sink::Sent;
 use crate::why::{self, Explanation};
@@ -135,9 +135,11 @@ impl Daemon {
         for session in state.sessions.ended().filter(|_| ended) {
             rows.push(Row { session: session.clone(), tasks: 0 });
         }
+        let tasks = session::tasks(&self.tables)?;
         let shown = |session: &&Session| session.state != Phase::Standby;
         for session in state.sessions.live().filter(shown) {
-            rows.push(Row { session: session.clone(), tasks: self.tables.tasks_of(session.slot)? });
+            let tasks = tasks.get(&session.number).copied().unwrap_or(0);
+            rows.push(Row { session: session.clone(), tasks });
         }
         Ok(rows)
     }

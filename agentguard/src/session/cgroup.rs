@@ -150,6 +150,13 @@ impl Cgroup {
         }
     }
 
+    /// Whether processes are in it, or in a cgroup below it (`cgroup.events`).
+    #[must_use]
+    pub fn populated(&self) -> bool {
+        let events = std::fs::read_to_string(self.path.join("cgroup.events"));
+        events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
     fn write(&self, file: &str, text: &str) -> Result<()> {
         let path = self.path.join(file);
         write_once(&path, text).map_err(Error::io("write", path))

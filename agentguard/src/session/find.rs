@@ -1,5 +1,6 @@
 //! Finding the processes of sessions: by number, by label, by cgroup.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use nix::sys::signal::Signal;
@@ -25,20 +26,59 @@ pub(super) fn in_cgroup(pid: i32, cgroup: &str) -> bool {
     })
 }
 
-/// The processes of a session, by their labels.
-pub(super) fn labelled_pidfds(number: u64, tables: &Tables) -> Result<Vec<(i32, OwnedFd)>> {
+/// A process that has a label.
+pub(super) struct Labelled {
+    /// Its number.
+    pub pid: i32,
+    /// Its session.
+    pub session: u64,
+    /// What it can be killed by.
+    pub pidfd: OwnedFd,
+}
+
+/// All processes that have a label and are alive. Those that ended and wait for
+/// their parent do not count.
+pub(super) fn all_labelled(tables: &Tables) -> Result<Vec<Labelled>> {
     let mut found = Vec::new();
     for pid in all_pids() {
         let Some(pidfd) = pidfd_open(pid) else { continue };
-        if tables.label(pidfd.as_fd())?.is_some_and(|label| label.session == number) {
-            found.push((pid, pidfd));
+        if let Some(label) = tables.label(pidfd.as_fd())?
+            && threads(pid) > 0
+        {
+            found.push(Labelled { pid, session: label.session, pidfd });
         }
     }
     Ok(found)
 }
 
-pub(super) fn labelled(number: u64, tables: &Tables) -> Result<Vec<i32>> {
-    Ok(labelled_pidfds(number, tables)?.into_iter().map(|(pid, _)| pid).collect())
+/// How many threads each session has, by the sessions' numbers; those without are
+/// left out.
+///
+/// # Errors
+///
+/// Where the kernel's tables cannot be read.
+pub fn tasks(tables: &Tables) -> Result<BTreeMap<u64, u64>> {
+    let mut tasks = BTreeMap::new();
+    for process in all_labelled(tables)? {
+        *tasks.entry(process.session).or_default() += threads(process.pid);
+    }
+    Ok(tasks)
+}
+
+/// The processes of a session, by their labels.
+pub(super) fn labelled(number: u64, tables: &Tables) -> Result<Vec<Labelled>> {
+    let mut found = all_labelled(tables)?;
+    found.retain(|process| process.session == number);
+    Ok(found)
+}
+
+/// How many threads of a process run; 0 for one that is gone or waits for its parent.
+/// A first thread that ended before the others is a zombie too.
+pub(super) fn threads(pid: i32) -> u64 {
+    let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
+    let Ok(stat) = stat else { return 0 };
+    let ended = u64::from(matches!(stat.state, 'Z' | 'X'));
+    u64::try_from(stat.num_threads).unwrap_or(0).saturating_sub(ended)
 }
 
 fn all_pids() -> Vec<i32> {

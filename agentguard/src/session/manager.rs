@@ -1,13 +1,13 @@
 //! The life of sessions: begun, entered by their first process, ended by
 //! themselves or killed; and taken over from an earlier daemon.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel};
 
-use super::find::{check_single, in_cgroup, labelled, labelled_pidfds, pidfd_kill};
+use super::find::{all_labelled, check_single, in_cgroup, labelled, pidfd_kill};
 use super::{Cgroup, Cgroups, Phase, Session, Store};
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
@@ -71,6 +71,8 @@ pub struct Sessions {
     cgroups: Cgroups,
     store: Store,
     last: u64,
+    /// Sessions that had no process left at the last sweep.
+    vacant: BTreeSet<u64>,
 }
 
 impl Sessions {
@@ -88,6 +90,7 @@ impl Sessions {
             cgroups,
             store,
             last: 0,
+            vacant: BTreeSet::new(),
         };
         for (slot, entry) in tables.sessions()? {
             if slot == PROBE_SLOT {
@@ -212,9 +215,9 @@ impl Sessions {
         let cgroup = self.cgroups.existing(&session.id);
         for _ in 0..GATHER {
             let outside = labelled(number, tables)?;
-            let outside = outside.into_iter().filter(|pid| !in_cgroup(*pid, &session.cgroup));
+            let outside = outside.iter().filter(|process| !in_cgroup(process.pid, &session.cgroup));
             // Fails only for one that is gone.
-            if outside.filter(|pid| cgroup.add(*pid).is_ok()).count() == 0 {
+            if outside.filter(|process| cgroup.add(process.pid).is_ok()).count() == 0 {
                 break;
             }
         }
@@ -232,7 +235,8 @@ impl Sessions {
             let process = procfs::process::Process::new(pid).ok()?;
             Some((process.stat().ok()?.starttime, u32::try_from(pid).ok()?, process.uid().ok()?))
         };
-        let first = labelled(number, tables)?.into_iter().filter_map(started).min();
+        let first = labelled(number, tables)?;
+        let first = first.iter().filter_map(|process| started(process.pid)).min();
         Ok(first.map(|(_, pid, uid)| (pid, uid)))
     }
 
@@ -264,8 +268,7 @@ impl Sessions {
         tables.set_session(session.slot, *entry)?;
         session.state = Phase::Ending;
         session.killed.get_or_insert_with(|| why.to_owned());
-        let doomed =
-            Doomed { number, slot: session.slot, cgroup: self.cgroups.existing(&session.id) };
+        let doomed = Doomed { number, cgroup: self.cgroups.existing(&session.id) };
         let session = session.clone();
         self.store.keep(&session)?;
         Ok(doomed)
@@ -291,25 +294,51 @@ impl Sessions {
         Ok(Some(Ended(session)))
     }
 
-    /// Sessions that have no tasks left, though no record said so: those that ended
-    /// while no daemon ran, or whose record was lost. Removes cgroups left over.
+    /// Closes the books on a session of which the kernel says that its last task
+    /// ended, where that is so: the kernel's count is a hint, see [`Self::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel or the store refuses.
+    pub fn emptied(&mut self, number: u64, tables: &Tables) -> Result<Option<Ended>> {
+        match labelled(number, tables)?.is_empty() {
+            true => self.finish(number, tables),
+            false => Ok(None),
+        }
+    }
+
+    /// Finds sessions that have no processes left, though no record said so: those
+    /// that ended while no daemon ran, or whose record was lost. Removes cgroups left
+    /// over.
+    ///
+    /// The kernel's count of tasks only says where to look. It is kept by programs on
+    /// tracepoints, and from 7.0 on (where those can be preempted) the kernel leaves
+    /// one out when it is hit again on a CPU where it has not finished. What tells is
+    /// the labels of the processes that there are, looked for twice: a look takes a
+    /// moment, in which a process can be born behind it and its parent end.
     ///
     /// # Errors
     ///
     /// Where the kernel's tables cannot be read.
     pub fn sweep(&mut self, tables: &Tables) -> Result<Vec<Ended>> {
-        let mut ended = Vec::new();
-        let running: Vec<(u64, u32)> = self
-            .live
-            .values()
-            .filter(|session| !matches!(session.state, Phase::Starting | Phase::Standby))
-            .map(|session| (session.number, session.slot))
-            .collect();
-        for (number, slot) in running {
-            if tables.tasks_of(slot)? == 0 {
-                ended.extend(self.finish(number, tables)?);
+        let mut suspects = BTreeSet::new();
+        for session in self.live.values() {
+            let has_run = !matches!(session.state, Phase::Starting | Phase::Standby);
+            let cgroup = self.cgroups.existing(&session.id);
+            if has_run && (tables.tasks_of(session.slot)? == 0 || !cgroup.populated()) {
+                suspects.insert(session.number);
             }
         }
+        if !suspects.is_empty() {
+            for process in all_labelled(tables)? {
+                suspects.remove(&process.session);
+            }
+        }
+        let mut ended = Vec::new();
+        for number in suspects.intersection(&self.vacant).copied().collect::<Vec<_>>() {
+            ended.extend(self.finish(number, tables)?);
+        }
+        self.vacant = suspects;
         for id in self.cgroups.ids()? {
             if !self.live.values().any(|session| session.id == id) {
                 let _ = self.cgroups.existing(&id).remove();
@@ -366,29 +395,26 @@ impl Sessions {
 #[derive(Debug)]
 pub struct Doomed {
     number: u64,
-    slot: u32,
     cgroup: Cgroup,
 }
 
 impl Doomed {
-    /// Kills what is there; true when nothing is left. To be called until then: a
-    /// fork that had begun before the kernel was told to refuse them can still
-    /// finish.
+    /// Kills what is there; true when there was nothing left. To be called until it
+    /// says so twice running: a fork that had begun before the kernel was told to
+    /// refuse them can still finish.
     ///
     /// # Errors
     ///
     /// Where the kernel's tables cannot be read.
     pub fn kill(&self, tables: &Tables) -> Result<bool> {
-        if tables.tasks_of(self.slot)? == 0 {
-            return Ok(true);
-        }
         // Fails only when the cgroup is gone, and its processes with it.
         let _ = self.cgroup.kill();
         // Those that moved to other cgroups are found by their label.
-        for pidfd in labelled_pidfds(self.number, tables)? {
-            pidfd_kill(pidfd.1.as_fd());
+        let left = labelled(self.number, tables)?;
+        for process in &left {
+            pidfd_kill(process.pidfd.as_fd());
         }
-        Ok(tables.tasks_of(self.slot)? == 0)
+        Ok(left.is_empty())
     }
 }
 

@@ -12,7 +12,7 @@ mod store;
 pub use adoption::Adoption;
 pub use cgroup::{Cgroup, Cgroups};
 pub use correlation::{Correlation, trace_id};
-pub use find::pidfd_open;
+pub use find::{pidfd_open, tasks};
 pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions};
 pub use policies::{PROBE_POLICY, Policies};
 pub use process::{Process, Processes};
