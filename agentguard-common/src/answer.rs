@@ -88,6 +88,9 @@ pub struct Place {
 pub struct Answer(pub u64);
 
 impl Answer {
+    /// The number for no ruling.
+    pub const NONE: Self = Self(u64::MAX);
+
     /// The number for a ruling.
     #[inline(always)]
     #[must_use]

@@ -294,6 +294,22 @@ fn scan<T: Table>(
     None
 }
 
+/// What a list of port rules says (see [`crate::name`]); `None` where no rule of it speaks
+/// of the port. A list that is not there denies.
+#[inline(always)]
+pub fn decide_list<T: Table>(
+    table: &T,
+    slot: u32,
+    list: u32,
+    port: u16,
+    protocol: Protocols,
+) -> Option<Ruling> {
+    match table.entry(&crate::name::list_key(slot, list)) {
+        Some(entry) => scan(table, slot, entry, port, protocol),
+        None => Some(Ruling::closed(Reason::NoPolicy)),
+    }
+}
+
 /// The length that a prefix written with `bits` has in the table: IPv4 prefixes
 /// stand at their mapped place.
 #[must_use]

@@ -45,6 +45,12 @@ pub enum Kind {
     Netlink = 13,
     /// A control call (`ioctl`) that would do so.
     Ioctl = 14,
+    /// A name was asked for.
+    Question = 15,
+    /// A name was answered.
+    Answer = 16,
+    /// A packet that no socket call decides on: with options, or as if from a resolver.
+    Packet = 17,
 }
 
 /// All kinds, in the order of their numbers.
@@ -64,11 +70,14 @@ pub const KINDS: [Kind; Kind::COUNT as usize] = [
     Kind::Option,
     Kind::Netlink,
     Kind::Ioctl,
+    Kind::Question,
+    Kind::Answer,
+    Kind::Packet,
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: u32 = 15;
+    pub const COUNT: u32 = 18;
 
     /// Reads a kind; `None` for a number that is none.
     #[must_use]
@@ -89,6 +98,9 @@ impl Kind {
             12 => Some(Self::Option),
             13 => Some(Self::Netlink),
             14 => Some(Self::Ioctl),
+            15 => Some(Self::Question),
+            16 => Some(Self::Answer),
+            17 => Some(Self::Packet),
             _ => None,
         }
     }
@@ -112,6 +124,9 @@ impl Kind {
             Self::Option => "option",
             Self::Netlink => "netlink",
             Self::Ioctl => "ioctl",
+            Self::Question => "question",
+            Self::Answer => "answer",
+            Self::Packet => "packet",
         }
     }
 }
@@ -167,8 +182,8 @@ pub mod flag {
     pub const OBSERVED: u16 = 8;
 }
 
-/// [`Kind::Connect`], [`Kind::Send`], [`Kind::Socket`] and [`Kind::Foreign`]: a
-/// decision on egress.
+/// [`Kind::Connect`], [`Kind::Send`], [`Kind::Socket`], [`Kind::Foreign`] and
+/// [`Kind::Packet`]: a decision on egress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Egress {
@@ -215,6 +230,42 @@ pub struct Unix {
     pub reserved_too: u32,
     /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
     pub policy: u64,
+}
+
+/// How many addresses of an answer are in its record.
+pub const ANSWERED: usize = 8;
+
+/// [`Kind::Question`] and [`Kind::Answer`]: a name that was asked for, and what it was
+/// answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Dns {
+    /// The beginning; the process is the one that made the socket.
+    pub header: Header,
+    /// The resolver, as in [`Egress`].
+    pub resolver: [u8; 16],
+    /// The resolver's port.
+    pub port: u16,
+    /// The IP protocol (`IPPROTO_UDP`, …).
+    pub protocol: u16,
+    /// The type of records that is asked for.
+    pub kind: u16,
+    /// A [`crate::Verdict`].
+    pub verdict: u8,
+    /// A [`crate::verdict::Reason`].
+    pub reason: u8,
+    /// The number of the rule that decided, or 0.
+    pub rule: u32,
+    /// How many of [`addresses`](Self::addresses) are in use.
+    pub count: u32,
+    /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
+    pub policy: u64,
+    /// What the name was answered with, as far as there is room.
+    pub addresses: [crate::net::Address; ANSWERED],
+    /// The name, as [`crate::name::Key`] has it; all zeros where it could not be read.
+    pub name: [u8; crate::name::NAME_BYTES],
+    /// Zero.
+    pub reserved: [u8; 2],
 }
 
 /// [`Kind::Exec`]. The tail holds path, working directory and arguments; paths
@@ -287,6 +338,8 @@ pub enum Record<'a> {
     Egress(Kind, Egress),
     /// A decision on a unix socket.
     Unix(Kind, Unix),
+    /// A name that was asked for or answered.
+    Dns(Kind, Dns),
     /// A program was executed.
     Exec(Exec, Tail<'a>),
     /// A process was made.
@@ -335,10 +388,11 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
     let number = fixed::<u16>(bytes)?.0;
     let kind = Kind::from_u16(number).ok_or(Malformed::Kind(number))?;
     match kind {
-        Kind::Connect | Kind::Send | Kind::Socket | Kind::Foreign => {
+        Kind::Connect | Kind::Send | Kind::Socket | Kind::Foreign | Kind::Packet => {
             Ok(Record::Egress(kind, fixed(bytes)?.0))
         }
         Kind::UnixConnect | Kind::UnixSend => Ok(Record::Unix(kind, fixed(bytes)?.0)),
+        Kind::Question | Kind::Answer => Ok(Record::Dns(kind, fixed(bytes)?.0)),
         Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
         Kind::Exit
         | Kind::SessionEmpty

@@ -10,12 +10,14 @@
 pub mod adopt;
 pub mod answer;
 pub mod counter;
+pub mod dns;
 pub mod egress;
 pub mod event;
 pub mod map;
 pub mod name;
 pub mod net;
 pub mod offset;
+pub mod resolve;
 pub mod session;
 pub mod steering;
 pub mod unix;

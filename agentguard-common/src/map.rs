@@ -33,6 +33,15 @@ pub const LISTENERS: &str = "LISTENERS";
 /// Trie: [`crate::unix::Key`] to [`crate::unix::Rule`].
 pub const UNIX: &str = "UNIX";
 
+/// Trie: [`crate::name::Key`] to [`crate::name::Named`].
+pub const NAMES: &str = "NAMES";
+/// Hash: [`crate::resolve::ResolverKey`] to 1.
+pub const RESOLVERS: &str = "RESOLVERS";
+/// Hash: [`crate::resolve::AskedKey`] to [`crate::resolve::Asked`].
+pub const ASKED: &str = "ASKED";
+/// Hash: [`crate::resolve::LearnKey`] to [`crate::resolve::Learned`].
+pub const LEARNED: &str = "LEARNED";
+
 /// Hash: [`crate::adopt::MatchKey`] to the number of a pool.
 pub const MATCHES: &str = "MATCHES";
 /// Array with one entry: how many there are in [`MATCHES`].
@@ -41,7 +50,7 @@ pub const MATCH_COUNT: &str = "MATCH_COUNT";
 pub const STANDBY: &str = "STANDBY";
 
 /// Every map that is pinned, in the order they are created.
-pub const PINNED: [&str; 16] = [
+pub const PINNED: [&str; 20] = [
     TASKS,
     SESSIONS,
     SESSION_COUNTS,
@@ -55,6 +64,10 @@ pub const PINNED: [&str; 16] = [
     SOCKETS,
     LISTENERS,
     UNIX,
+    NAMES,
+    RESOLVERS,
+    ASKED,
+    LEARNED,
     MATCHES,
     MATCH_COUNT,
     STANDBY,

@@ -43,6 +43,7 @@ pub struct Key {
 }
 
 /// The bits of a whole key: what a look-up asks with.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub const WHOLE: u32 = SLOT_BITS + NAME_BYTES as u32 * u8::BITS;
 
 impl Key {

@@ -128,9 +128,9 @@ impl Address {
         }
         let top = self.high >> 48;
         // The first 96 bits zero: unspecified, loopback, IPv4-compatible.
-        (self.high == 0 && self.low >> 32 == 0)
-            // IPv4-translated ::ffff:0:a.b.c.d (RFC 2765).
-            || (self.high == 0 && self.low >> 48 == 0xffff)
+        (self.high == 0
+            // Or IPv4-translated, ::ffff:0:a.b.c.d (RFC 2765).
+            && (self.low >> 32 == 0 || self.low >> 48 == 0xffff))
             // Unique local fc00::/7, link-local and site-local fe80::/9, multicast.
             || top & 0xfe00 == 0xfc00
             || top & 0xff80 == 0xfe80
@@ -144,6 +144,30 @@ impl Address {
             || (top == 0x2002 && inside_v4(self.high >> 16))
             // Teredo.
             || self.high >> 32 == 0x2001_0000
+    }
+
+    /// Where clouds answer questions about the machine, credentials among them: AWS,
+    /// Azure, Google Cloud and others; AWS' container credentials; Alibaba Cloud; AWS
+    /// over IPv6; Azure's platform services.
+    pub const METADATA: [Self; 5] = [
+        Self::v4(0xa9fe_a9fe),
+        Self::v4(0xa9fe_aa02),
+        Self::v4(0x6464_64c8),
+        Self { high: 0xfd00_0ec2_0000_0000, low: 0x254 },
+        Self::v4(0xa83f_8110),
+    ];
+
+    /// Whether it is one of those.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_metadata(self) -> bool {
+        let mut at = 0;
+        let mut is = false;
+        while at < Self::METADATA.len() {
+            is |= self.high == Self::METADATA[at].high && self.low == Self::METADATA[at].low;
+            at += 1;
+        }
+        is
     }
 
     /// The address that the kernel reaches for this one: connecting to "any"

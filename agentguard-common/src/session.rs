@@ -19,13 +19,36 @@ pub struct TaskLabel {
     pub reserved: u32,
 }
 
-/// What every socket carries that a task of a session made (socket storage, which an
-/// accepted connection inherits from its listener).
+/// What every socket carries that a task of a session made (socket storage): where
+/// packets are looked at, the task that runs is not always the one that sent them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SocketLabel {
     /// The session.
     pub session: u64,
+    /// Where its [`SessionEntry`] stands.
+    pub slot: u32,
+    /// The number of the network namespace that the socket is in, for good.
+    pub namespace: u32,
+    /// The process that made it.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// Its real user id.
+    pub uid: u32,
+    /// Its real group id.
+    pub gid: u32,
+    /// Its name.
+    pub comm: [u8; 16],
+}
+
+impl SocketLabel {
+    /// The label of the task that made it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_maker(&self) -> TaskLabel {
+        TaskLabel { session: self.session, slot: self.slot, reserved: 0 }
+    }
 }
 
 /// Where a session listens: the key of its own TCP ports.
@@ -93,6 +116,10 @@ impl State {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct SessionCount {
-    /// Tasks (threads included) that are alive.
+    /// Tasks (threads included) that are alive: a hint, as a tracepoint can be left out.
     pub tasks: u64,
+    /// When the [`WINDOW`](crate::resolve::WINDOW) began, in seconds since boot.
+    pub window: u64,
+    /// How many addresses were learned in it.
+    pub learned: u64,
 }

@@ -23,6 +23,7 @@ mod emit;
 #[expect(dead_code, reason = "there are no hook arguments to read")]
 mod kernel;
 mod maps;
+mod names;
 mod opaque;
 #[expect(dead_code, reason = "no record is longer than the stack")]
 mod scratch;

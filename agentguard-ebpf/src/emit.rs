@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use agentguard_common::counter::{self, Count};
 use agentguard_common::event::{Header, Kind};
-use agentguard_common::session::TaskLabel;
+use agentguard_common::session::{SocketLabel, TaskLabel};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid,
     bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_ringbuf_output,
@@ -32,18 +32,20 @@ pub(crate) fn count(kind: Kind, what: Count) {
     }
 }
 
-/// The beginning of a record about the current task.
+/// Who acts.
+pub(crate) struct Maker {
+    pub(crate) pid: u32,
+    pub(crate) tid: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) comm: [u8; 16],
+}
+
+/// The current task.
 #[inline(always)]
-pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
+pub(crate) fn maker() -> Maker {
     // SAFETY: these helpers have no preconditions.
-    let (ids, owner, cpu, time) = unsafe {
-        (
-            bpf_get_current_pid_tgid(),
-            bpf_get_current_uid_gid(),
-            bpf_get_smp_processor_id(),
-            bpf_ktime_get_boot_ns(),
-        )
-    };
+    let (ids, owner) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_uid_gid()) };
     let mut comm = MaybeUninit::<[u8; 16]>::uninit();
     // SAFETY: the destination has the size that is given, and the helper fills it,
     // with zeros where it fails.
@@ -51,6 +53,33 @@ pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
         bpf_get_current_comm(comm.as_mut_ptr().cast(), 16);
         comm.assume_init()
     };
+    Maker {
+        pid: (ids >> 32) as u32,
+        tid: ids as u32,
+        uid: owner as u32,
+        gid: (owner >> 32) as u32,
+        comm,
+    }
+}
+
+/// The beginning of a record about the current task.
+#[inline(always)]
+pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
+    header_of(kind, label, flags, maker())
+}
+
+/// The beginning of a record about whoever made a socket.
+#[inline(always)]
+pub(crate) fn header_of_socket(kind: Kind, label: &SocketLabel, flags: u16) -> Header {
+    let maker =
+        Maker { pid: label.pid, tid: label.tid, uid: label.uid, gid: label.gid, comm: label.comm };
+    header_of(kind, &label.of_maker(), flags, maker)
+}
+
+#[inline(always)]
+fn header_of(kind: Kind, label: &TaskLabel, flags: u16, maker: Maker) -> Header {
+    // SAFETY: these helpers have no preconditions.
+    let (cpu, time) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_boot_ns()) };
     Header {
         kind: kind as u16,
         flags,
@@ -58,12 +87,12 @@ pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
         time,
         session: label.session,
         slot: label.slot,
-        pid: (ids >> 32) as u32,
-        tid: ids as u32,
-        uid: owner as u32,
-        gid: (owner >> 32) as u32,
+        pid: maker.pid,
+        tid: maker.tid,
+        uid: maker.uid,
+        gid: maker.gid,
         reserved: 0,
-        comm,
+        comm: maker.comm,
     }
 }
 

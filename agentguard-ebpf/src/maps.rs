@@ -7,6 +7,10 @@ use agentguard_common::counter;
 use agentguard_common::egress::{
     Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
 };
+use agentguard_common::name::{self, NAME_BYTES, Named};
+use agentguard_common::resolve::{
+    Asked, AskedKey, LearnKey, Learned, MAX_ASKED, MAX_LEARNED, MAX_RESOLVERS, ResolverKey,
+};
 use agentguard_common::session::{
     ListenKey, MAX_LISTENERS, MAX_SESSIONS, SessionCount, SessionEntry, SocketLabel, TaskLabel,
 };
@@ -14,10 +18,10 @@ use agentguard_common::unix;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
 use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 
-use crate::scratch::Scratch;
+use crate::scratch::{Desk, Scratch};
 
 /// Room for denials and lifecycle: about 17,000 of them.
 const DECISIONS_BYTES: usize = 2 << 20;
@@ -72,6 +76,28 @@ pub(crate) static UNIX: LpmTrie<UnixName, unix::Rule, { unix::MAX_RULES as usize
     LpmTrie::new();
 
 #[btf_map]
+pub(crate) static NAMES: LpmTrie<HostName, Named, { name::MAX_NAMES as usize }> = LpmTrie::new();
+
+#[btf_map]
+pub(crate) static RESOLVERS: HashMap<
+    ResolverKey,
+    u32,
+    { MAX_RESOLVERS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static ASKED: LruHashMap<AskedKey, Asked, { MAX_ASKED as usize }> = LruHashMap::new();
+
+#[btf_map]
+pub(crate) static LEARNED: HashMap<
+    LearnKey,
+    Learned,
+    { MAX_LEARNED as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
 pub(crate) static SESSIONS: Array<SessionEntry, { MAX_SESSIONS as usize }> = Array::new();
 
 #[btf_map]
@@ -114,6 +140,10 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { counter::SLOTS as usize }> = PerC
 pub(crate) static SCRATCH: PerCpuArray<Scratch, { crate::scratch::SLOTS as usize }> =
     PerCpuArray::new();
 
+/// Memory for messages of the domain name system. Not pinned, as nothing stays in it.
+#[btf_map]
+pub(crate) static DESKS: PerCpuArray<Desk, { crate::scratch::SLOTS as usize }> = PerCpuArray::new();
+
 #[btf_map]
 pub(crate) static MATCHES: HashMap<
     MatchKey,
@@ -143,6 +173,16 @@ pub(crate) struct UnixName {
 
 const _: () = assert!(size_of::<LpmKey<UnixName>>() == size_of::<unix::Key>());
 
+/// A policy's slot and a host's name, likewise.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct HostName {
+    policy: u16,
+    name: [u8; NAME_BYTES],
+}
+
+const _: () = assert!(size_of::<LpmKey<HostName>>() == size_of::<name::Key>());
+
 /// The kernel's tables, as the evaluator sees them.
 pub(crate) struct Maps;
 
@@ -167,5 +207,14 @@ impl unix::Table for Maps {
         // SAFETY: the two types have the same layout.
         let key = unsafe { &*core::ptr::from_ref(key).cast::<LpmKey<UnixName>>() };
         UNIX.get(key)
+    }
+}
+
+impl name::Table for Maps {
+    #[inline(always)]
+    fn longest(&self, key: &name::Key) -> Option<&Named> {
+        // SAFETY: the two types have the same layout.
+        let key = unsafe { &*core::ptr::from_ref(key).cast::<LpmKey<HostName>>() };
+        NAMES.get(key)
     }
 }

@@ -4,8 +4,10 @@
 //! the same hook, so per-CPU memory alone is not private: each CPU has a few
 //! pieces, and a hook takes one by an atomic exchange and gives it back.
 
+use agentguard_common::{dns, event, name, resolve};
+
 use crate::atomic;
-use crate::maps::SCRATCH;
+use crate::maps::{DESKS, SCRATCH};
 
 /// Pieces a CPU has. A hook that finds none free counts its record as lost.
 pub(crate) const SLOTS: u32 = 4;
@@ -46,5 +48,45 @@ impl Scratch {
     pub(crate) unsafe fn give(piece: *mut Self) {
         // SAFETY: by the contract above.
         unsafe { atomic::swap(&raw mut (*piece).busy, 0) };
+    }
+}
+
+/// Where a message of the domain name system is read, and what is written about it.
+#[repr(C, align(8))]
+pub(crate) struct Desk {
+    /// The message.
+    pub(crate) bytes: [u8; dns::BYTES],
+    /// The name that it asks for.
+    pub(crate) key: name::Key,
+    /// The question, while it waits for its answer.
+    pub(crate) asked: resolve::Asked,
+    /// The record about it.
+    pub(crate) record: event::Dns,
+    busy: u64,
+}
+
+impl Desk {
+    /// Takes a free one of this CPU; as [`Scratch::take`].
+    #[inline(always)]
+    pub(crate) fn take() -> Option<*mut Self> {
+        for slot in 0..SLOTS {
+            let desk = DESKS.get_ptr_mut(slot)?;
+            // SAFETY: the pointer is to a live map value.
+            if unsafe { atomic::swap(&raw mut (*desk).busy, 1) } == 0 {
+                return Some(desk);
+            }
+        }
+        None
+    }
+
+    /// Gives one back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Scratch::give`].
+    #[inline(always)]
+    pub(crate) unsafe fn give(desk: *mut Self) {
+        // SAFETY: by the contract above.
+        unsafe { atomic::swap(&raw mut (*desk).busy, 0) };
     }
 }

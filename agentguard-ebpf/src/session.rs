@@ -2,7 +2,9 @@
 
 use agentguard_common::session::{SessionCount, SessionEntry, State, TaskLabel};
 use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_storage_get};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_storage_get,
+};
 
 use crate::maps::{SESSION_COUNTS, SESSIONS, TASKS};
 
@@ -74,4 +76,11 @@ pub(crate) fn state(label: &TaskLabel) -> Option<State> {
 #[inline(always)]
 pub(crate) fn counts(label: &TaskLabel) -> Option<*mut SessionCount> {
     SESSION_COUNTS.get_ptr_mut(label.slot)
+}
+
+/// Seconds since boot.
+#[inline(always)]
+pub(crate) fn seconds() -> u32 {
+    // SAFETY: the helper has no preconditions.
+    (unsafe { bpf_ktime_get_boot_ns() } / 1_000_000_000) as u32
 }

@@ -5,35 +5,59 @@ use agentguard_common::session::{SocketLabel, TaskLabel};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
 
+use crate::emit;
 use crate::kernel::{NET_NUMBER, SOCK_NET, SOCK_PEER, SOCK_PEER_PORT, SOCK_PEER6, member};
 use crate::maps::SOCKETS;
 
-/// The session of a socket; `None` for one that no guarded task made.
+/// The label of a socket; `None` for one that no guarded task made.
 ///
 /// # Safety
 ///
-/// `sock` must be a `struct sock` that the verifier knows to be one.
+/// `sock` must be a socket that the verifier knows to be one, whichever of its types.
 #[inline(always)]
-pub(crate) unsafe fn session(sock: *const u8) -> Option<u64> {
+pub(crate) unsafe fn label(sock: *const u8) -> Option<&'static SocketLabel> {
     let map = (&raw const SOCKETS).cast_mut().cast();
     // SAFETY: a socket-storage map and a socket, by the contract; no value is made.
     let label =
         unsafe { bpf_sk_storage_get(map, sock.cast_mut().cast(), core::ptr::null_mut(), 0) };
     // SAFETY: the helper returns null or the socket's value, which lives as long as the
     // socket.
-    unsafe { label.cast::<SocketLabel>().as_ref() }.map(|label| label.session)
+    unsafe { label.cast::<SocketLabel>().as_ref() }
+}
+
+/// The session of a socket.
+///
+/// # Safety
+///
+/// As for [`label`].
+#[inline(always)]
+pub(crate) unsafe fn session(sock: *const u8) -> Option<u64> {
+    // SAFETY: by the contract above.
+    unsafe { label(sock) }.map(|label| label.session)
 }
 
 /// Makes a socket the session's own; false when there was no memory for it.
 ///
 /// # Safety
 ///
-/// As for [`session`].
+/// `sock` must be a `struct sock` that the verifier knows to be one, and the current task
+/// one with that label.
 #[inline(always)]
 pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
     let map = (&raw const SOCKETS).cast_mut().cast();
-    let mut own = SocketLabel { session: label.session };
-    // SAFETY: as in `session`; the value is on our stack for the whole call.
+    let maker = emit::maker();
+    let mut own = SocketLabel {
+        session: label.session,
+        slot: label.slot,
+        // SAFETY: by the contract above.
+        namespace: unsafe { namespace(sock) },
+        pid: maker.pid,
+        tid: maker.tid,
+        uid: maker.uid,
+        gid: maker.gid,
+        comm: maker.comm,
+    };
+    // SAFETY: as in `label`; the value is on our stack for the whole call.
     let made = unsafe {
         bpf_sk_storage_get(
             map,
@@ -45,7 +69,7 @@ pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
     // SAFETY: as above. One that was there already, another session's, is written over.
     match unsafe { made.cast::<SocketLabel>().as_mut() } {
         Some(made) => {
-            made.session = label.session;
+            *made = own;
             true
         }
         None => false,
@@ -56,7 +80,7 @@ pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
 ///
 /// # Safety
 ///
-/// As for [`session`].
+/// As for [`claim`]'s `sock`.
 #[inline(always)]
 pub(crate) unsafe fn namespace(sock: *const u8) -> u32 {
     // SAFETY: members of that structure and of the `struct net` it points to.
@@ -67,7 +91,7 @@ pub(crate) unsafe fn namespace(sock: *const u8) -> u32 {
 ///
 /// # Safety
 ///
-/// As for [`session`].
+/// As for [`claim`]'s `sock`.
 #[inline(always)]
 pub(crate) unsafe fn peer(sock: *const u8, family: u16) -> Option<Destination> {
     // SAFETY: members of that structure.
@@ -88,7 +112,7 @@ pub(crate) unsafe fn peer(sock: *const u8, family: u16) -> Option<Destination> {
 ///
 /// # Safety
 ///
-/// As for [`session`], and `offset` must be that of a `struct in6_addr`.
+/// As for [`claim`]'s `sock`, and `offset` must be that of a `struct in6_addr`.
 #[inline(always)]
 pub(crate) unsafe fn address6(sock: *const u8, offset: &aya_ebpf::Global<u32>) -> Address {
     // Four words, as the members are aligned like those.

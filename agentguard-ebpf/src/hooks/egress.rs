@@ -9,13 +9,14 @@ use agentguard_common::egress::{PolicyEntry, decide_reached};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, State, TaskLabel};
-use agentguard_common::verdict::{Reason, Ruling};
+use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
+use agentguard_common::{dns, resolve};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
 use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
-use crate::{atomic, opaque, session, socket};
+use crate::{atomic, names, opaque, session, socket};
 
 /// A socket's address family, protocol and type.
 #[derive(Clone, Copy)]
@@ -87,13 +88,7 @@ pub(super) unsafe fn address(from: *const u8, len: i32) -> Option<(Sockaddr, [u8
 #[inline(always)]
 pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
     emit::count(kind, Count::Seen);
-    // Before the ruling, not after it: the verifier would walk through it anew for every
-    // way that the search can end.
-    let own = opaque::number(u64::from(own(label, asked)), label.session) != 0;
     let (ruling, policy, observed) = rule(label, asked);
-    // A rule that denies it by name holds.
-    let free = own && matches!(ruling.reason, Reason::Default);
-    let ruling = if free { Ruling::OWN } else { ruling };
     let passes = ruling.verdict.passes();
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
         emit::count(kind, Count::Error);
@@ -121,14 +116,9 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
 
 /// Whether the destination is on this host, and where the session listens itself.
 #[inline(always)]
-fn own(label: &TaskLabel, asked: &Asked) -> bool {
-    let Sockaddr::Inet(to) = asked.address else { return false };
-    // What is found out about a copy is forgotten with it.
-    let address = opaque::address(to.address, label.session).reached();
-    if asked.socket.sock.is_null()
-        || !address.is_loopback()
-        || Protocols::of_socket(asked.socket.protocol) != Some(Protocols::TCP)
-    {
+fn own(label: &TaskLabel, asked: &Asked, to: Destination, protocol: Protocols) -> bool {
+    let address = to.address;
+    if asked.socket.sock.is_null() || !address.is_loopback() || protocol != Protocols::TCP {
         return false;
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
@@ -188,27 +178,91 @@ pub(super) fn claim(label: &TaskLabel, asked: &Asked) {
     let _ = asked.socket.sock.is_null() || unsafe { socket::claim(asked.socket.sock, label) };
 }
 
-/// The ruling, the tag of the policy, and whether it is only observed.
+/// What decides for a session.
+pub(super) struct Ground {
+    /// The policy's slot.
+    pub(super) slot: u32,
+    /// The policy.
+    pub(super) policy: &'static PolicyEntry,
+    /// Whether it is only observed.
+    pub(super) observed: bool,
+}
+
+/// What decides for a session, or why it is denied everything.
 #[inline(always)]
-pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
-    let Some(entry) = session::entry(label) else {
-        return (Ruling::closed(Reason::NoPolicy), 0, false);
-    };
+pub(super) fn ground(label: &TaskLabel) -> Result<Ground, Reason> {
+    let entry = session::entry(label).ok_or(Reason::NoPolicy)?;
     let observed = match State::from_u32(entry.state) {
         Some(State::Enforce) => false,
         Some(State::Observe) => true,
-        Some(State::Ending) => return (Ruling::closed(Reason::Ending), 0, false),
-        None => return (Ruling::closed(Reason::NoPolicy), 0, false),
+        Some(State::Ending) => return Err(Reason::Ending),
+        None => return Err(Reason::NoPolicy),
     };
-    let Some(policy) = POLICIES.get(entry.policy) else {
-        return (Ruling::closed(Reason::NoPolicy), 0, false);
+    let policy = POLICIES.get(entry.policy).ok_or(Reason::NoPolicy)?;
+    Ok(Ground { slot: entry.policy, policy, observed })
+}
+
+/// The ruling, the tag of the policy, and whether it is only observed.
+#[inline(always)]
+pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
+    let ground = match ground(label) {
+        Ok(ground) => ground,
+        Err(reason) => return (Ruling::closed(reason), 0, false),
     };
     let ruling = match (asked.address, Protocols::of_socket(asked.socket.protocol)) {
-        (Sockaddr::Inet(to), Some(protocol)) => remembered(entry.policy, policy, to, protocol),
+        (Sockaddr::Inet(to), Some(protocol)) => {
+            let policy = ground.policy;
+            // Before the search, not after it: the verifier would walk through it anew for
+            // every way that the search can end.
+            let otherwise = otherwise(label, &ground, asked, to, protocol);
+            let otherwise = Answer(opaque::number(otherwise.0, policy.tag));
+            let ruling = remembered(ground.slot, policy, to, protocol);
+            // A rule that speaks of the address holds.
+            match otherwise.ruling() {
+                Some(otherwise) if matches!(ruling.reason, Reason::Default) => otherwise,
+                _ => ruling,
+            }
+        }
         (Sockaddr::Malformed, _) => Ruling::closed(Reason::Malformed),
         _ => Ruling::closed(Reason::Protocol),
     };
-    (ruling, policy.tag, observed)
+    (ruling, ground.policy.tag, ground.observed)
+}
+
+/// What holds where no rule speaks of the address, if anything does: the session's own
+/// ports, the names that led there, the policy's resolvers.
+#[inline(always)]
+fn otherwise(
+    label: &TaskLabel,
+    ground: &Ground,
+    asked: &Asked,
+    to: Destination,
+    protocol: Protocols,
+) -> Answer {
+    // What is found out about a copy is forgotten with it.
+    let address = opaque::address(to.address, label.session).reached();
+    let port = opaque::number(u64::from(to.port), label.session) as u16;
+    let to = Destination { address, port };
+    if own(label, asked, to, protocol) {
+        return Answer::of(Ruling::OWN);
+    }
+    if !resolve::is_checked(ground.policy) {
+        return Answer::NONE;
+    }
+    if resolve::is_for_names(port) && !protocol.meets(Protocols::ICMP) {
+        // What is sent by MPTCP cannot be read.
+        let may = port == dns::PORT
+            && asked.socket.protocol != net::IPPROTO_MPTCP
+            && names::is_resolver(ground.slot, ground.policy, address);
+        let verdict = if may { Verdict::Allow } else { Verdict::Deny };
+        return Answer::of(Ruling { verdict, reason: Reason::Resolver, rule: RULE_NONE });
+    }
+    if asked.socket.sock.is_null() {
+        return Answer::NONE;
+    }
+    // SAFETY: a `struct sock` of a hook's argument, not null.
+    let namespace = unsafe { socket::namespace(asked.socket.sock) };
+    names::ruling(label.session, namespace, ground.slot, to, protocol)
 }
 
 /// The evaluator's ruling, from memory where it has been asked before.

@@ -1,7 +1,10 @@
 //! The hooks, one a file. Each names the kernel function that calls it.
 
+mod answering;
 mod bprm_check_security;
 mod bprm_committed_creds;
+mod cgroup_skb_egress;
+mod cgroup_skb_ingress;
 mod egress;
 mod file_ioctl;
 mod file_ioctl_compat;
@@ -9,6 +12,7 @@ mod file_receive;
 mod inet_sock_set_state;
 mod netlink_send;
 mod plain;
+mod question;
 mod sched_process_exit;
 mod sock_graft;
 mod socket_connect;
@@ -27,3 +31,8 @@ mod unix_stream_connect;
 const PASS: i32 = 0;
 /// What an LSM hook returns to refuse it: `-EPERM`.
 const REFUSE: i32 = -1;
+
+/// What a cgroup_skb program returns to let a packet pass.
+const KEEP: i32 = 1;
+/// What it returns to drop it: the sender of a datagram sees `EPERM`.
+const DROP: i32 = 0;

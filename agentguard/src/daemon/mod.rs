@@ -8,14 +8,16 @@
 mod adoption;
 mod files;
 mod requests;
+mod resolvers;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agentguard_common::event::{Header, Kind, Record, decode};
+use resolvers::Resolvers;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,6 +32,9 @@ use crate::sink::{Log, Recent, Sent};
 
 /// How often the daemon looks for what no record told it.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it takes out of the kernel's tables what is not good any more.
+const CLEAR: Duration = Duration::from_secs(30);
+const NANOSECONDS: u64 = 1_000_000_000;
 
 /// What the daemon is told on its command line.
 #[derive(Clone, Debug)]
@@ -63,6 +68,9 @@ struct State {
     /// Sessions that were gone from standby at the last sweep, and nothing said why.
     missing: BTreeSet<u64>,
     store: Store,
+    resolvers: Resolvers,
+    /// When what is not good any more was last taken out of the kernel's tables.
+    cleared: Instant,
     enricher: Enricher,
     log: Log,
     recent: Recent,
@@ -139,6 +147,8 @@ impl Daemon {
     /// Where the kernel's tables, the store or the cgroups cannot be used.
     pub fn new(tables: Tables, declared: PolicySet, log: Log, config: &Config) -> Result<Self> {
         tables.set_builtin(&builtin_sockets())?;
+        let mut resolvers = Resolvers::default();
+        resolvers.refresh(&tables)?;
         let store = Store::open(&config.state)?;
         let sessions = Sessions::adopt(&tables, Cgroups::new()?, store.clone())?;
         let directory = config.policies.display().to_string();
@@ -153,6 +163,8 @@ impl Daemon {
             taken: Vec::new(),
             missing: BTreeSet::new(),
             store,
+            resolvers,
+            cleared: Instant::now(),
             enricher: Enricher::new(),
             log,
             recent: Recent::new(),
@@ -289,7 +301,20 @@ impl Daemon {
             self.tell_lost(lost);
         }
         self.settle_missing()?;
+        self.clear()?;
         self.fill()
+    }
+
+    /// Keeps what names are decided by in step with the host.
+    fn clear(&self) -> Result<()> {
+        let mut state = self.state.borrow_mut();
+        state.resolvers.refresh(&self.tables)?;
+        if state.cleared.elapsed() < CLEAR {
+            return Ok(());
+        }
+        state.cleared = Instant::now();
+        let now = crate::event::now_since_boot() / NANOSECONDS;
+        self.tables.forget_learned(u32::try_from(now).unwrap_or(u32::MAX))
     }
 
     /// Tells of lost lines, once that can be written.

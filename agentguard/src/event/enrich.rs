@@ -13,7 +13,8 @@ use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::{Class, DestinationInfo, Event, Outcome, ProcessInfo};
+use super::dns::Names;
+use super::{Class, DestinationInfo, DnsInfo, Event, Outcome, ProcessInfo};
 use crate::policy::Policy;
 use crate::session::{PROBE_SESSION, Policies, Process, Processes, Session, Sessions};
 
@@ -24,6 +25,7 @@ const RFC3339: &[BorrowedFormatItem<'_>] =
 pub struct Enricher {
     host: Arc<str>,
     sequence: u64,
+    names: Names,
 }
 
 impl Enricher {
@@ -31,7 +33,11 @@ impl Enricher {
     #[must_use]
     pub fn new() -> Self {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        Self { host: host.unwrap_or_else(|| "localhost".into()).into(), sequence: 0 }
+        Self {
+            host: host.unwrap_or_else(|| "localhost".into()).into(),
+            sequence: 0,
+            names: Names::default(),
+        }
     }
 
     /// An event of a session's or the daemon's life.
@@ -57,7 +63,7 @@ impl Enricher {
     /// The event that a record tells of; `None` for records that only keep our own
     /// books.
     pub fn event_of(
-        &self,
+        &mut self,
         record: &Record<'_>,
         sessions: &Sessions,
         policies: &Policies,
@@ -66,12 +72,16 @@ impl Enricher {
         let (kind, header) = match record {
             Record::Egress(kind, egress) => (*kind, &egress.header),
             Record::Unix(kind, unix) => (*kind, &unix.header),
+            Record::Dns(kind, dns) => (*kind, &dns.header),
             Record::Exec(exec, _) => (Kind::Exec, &exec.header),
             Record::Fork(fork) => (Kind::Fork, &fork.header),
             Record::Plain(kind, plain) => (*kind, &plain.header),
         };
         if header.session == PROBE_SESSION {
             return None;
+        }
+        if let Record::Dns(kind, dns) = record {
+            self.names.learn(*kind, dns);
         }
         let session = sessions.get(header.session);
         let time = wall_clock(header.time);
@@ -84,7 +94,10 @@ impl Enricher {
             ..self.event(time, role, action(kind), resource, outcome, class, session)
         };
         match record {
-            Record::Egress(kind, egress) => Some(decision(base, *kind, egress, policies)),
+            Record::Egress(kind, egress) => {
+                Some(decision(base, *kind, egress, policies, &self.names))
+            }
+            Record::Dns(kind, dns) => Some(named(base, *kind, dns, policies)),
             Record::Unix(_, unix) => Some(socket_decision(base, unix, policies)),
             Record::Exec(exec, tail) => {
                 let told = executed(exec, tail);
@@ -152,6 +165,7 @@ impl Enricher {
             correlation_id: session.map(|session| session.correlation_id.clone()),
             process: None,
             destination: None,
+            dns: None,
             verdict: None,
             reason: None,
             rule: None,
@@ -173,6 +187,7 @@ const fn action(kind: Kind) -> &'static str {
     match kind {
         Kind::ForkRefused => "fork",
         Kind::UnixConnect => "connect",
+        Kind::Question => "resolve",
         Kind::UnixSend => "send",
         other => other.as_str(),
     }
@@ -219,6 +234,7 @@ fn decision(
     kind: Kind,
     egress: &record::Egress,
     policies: &Policies,
+    names: &Names,
 ) -> Event {
     let verdict = Verdict::from_u8(egress.verdict).unwrap_or(Verdict::Deny);
     let transport = match egress.protocol {
@@ -241,6 +257,9 @@ fn decision(
     };
     let event = Event {
         destination: inet.then(|| DestinationInfo {
+            name: names
+                .of(egress.header.session, net::Address::from_octets(egress.address))
+                .map(str::to_owned),
             mapped: egress.family == net::AF_INET6 && address.is_ipv4(),
             address: address.to_string(),
             port: egress.port,
@@ -250,6 +269,26 @@ fn decision(
     };
     let policy = policies.by_tag(egress.policy).map(Arc::as_ref);
     ruled(event, egress.verdict, egress.reason, egress.rule, policy)
+}
+
+/// A name that was asked for or answered: a decision where it was refused, else activity.
+fn named(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    kind: Kind,
+    dns: &record::Dns,
+    policies: &Policies,
+) -> Event {
+    let verdict = Verdict::from_u8(dns.verdict).unwrap_or(Verdict::Deny);
+    // The answer itself went on where only an address of it was not learned.
+    let class = match (verdict.passes(), kind) {
+        (true, Kind::Answer) => Class::Activity,
+        _ => Class::Decision,
+    };
+    let info = DnsInfo::of(dns);
+    let resource = format!("dns:{}", info.name);
+    let event = Event { dns: Some(info), ..base(resource, outcome(verdict, &dns.header), class) };
+    let policy = policies.by_tag(dns.policy).map(Arc::as_ref);
+    ruled(event, dns.verdict, dns.reason, dns.rule, policy)
 }
 
 /// A socket that could not be had: family, type and protocol, by name where it has one.

@@ -2,8 +2,10 @@
 //! session and put into words. One event is one JSON line, the same for every
 //! consumer.
 
+mod dns;
 mod enrich;
 
+pub use dns::DnsInfo;
 pub use enrich::{Enricher, now_since_boot};
 
 use serde::Serialize;
@@ -39,6 +41,9 @@ pub struct Event {
     /// Where a connection or message was to go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<DestinationInfo>,
+    /// The name that was asked for or answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsInfo>,
     /// The verdict of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'static str>,
@@ -125,6 +130,9 @@ pub struct ProcessInfo {
 /// Where a connection or message was to go.
 #[derive(Clone, Debug, Serialize)]
 pub struct DestinationInfo {
+    /// The name that was answered with the address, where the session asked for one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The address. An IPv4 address in IPv6 clothes is shown as IPv4.
     pub address: String,
     /// The port.

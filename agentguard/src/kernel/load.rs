@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use agentguard_common::map::PINNED;
 use agentguard_common::offset::HOST_NAMESPACE;
 use aya::programs::links::FdLink;
-use aya::programs::{Program, ProgramInfo};
+use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
 use aya_obj::btf::BtfKind;
 
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub struct LoadedProgram {
     /// Its name, which is that of its hook.
     pub name: String,
-    /// Its type: "lsm" or "tp_btf".
+    /// Its type: "lsm", "tp_btf" or "cgroup_skb".
     pub kind: &'static str,
     /// How many instructions the kernel made of it, where it says so.
     pub instructions: Option<u32>,
@@ -154,7 +154,7 @@ pub fn measure() -> Result<Vec<LoadedProgram>> {
         let info = info.as_ref();
         seen.push(LoadedProgram {
             name: name.to_owned(),
-            kind: if is_lsm(program) { "lsm" } else { "tp_btf" },
+            kind: kind(program),
             instructions: info.and_then(ProgramInfo::size_translated).map(|bytes| bytes / 8),
             verified: info.and_then(ProgramInfo::verified_instruction_count),
             time,
@@ -168,6 +168,15 @@ pub fn measure() -> Result<Vec<LoadedProgram>> {
 fn kernel_btf() -> Result<Btf> {
     Btf::from_sys_fs()
         .map_err(|error| Error::NoBtf { source: std::io::Error::other(error.to_string()) })
+}
+
+/// What `agentguard load` calls a program's type.
+const fn kind(program: &Program) -> &'static str {
+    match program {
+        Program::Lsm(_) => "lsm",
+        Program::CgroupSkb(_) => "cgroup_skb",
+        _ => "tp_btf",
+    }
 }
 
 const fn is_lsm(program: &Program) -> bool {
@@ -187,9 +196,25 @@ fn load_one(name: &str, program: &mut Program, btf: &Btf) -> Result<FdLink, Stri
             let link = tracepoint.attach()?;
             Ok(tracepoint.take_link(link)?.into())
         }
+        Program::CgroupSkb(skb) => {
+            skb.load()?;
+            let way = match name {
+                "cgroup_skb_ingress" => CgroupSkbAttachType::Ingress,
+                _ => CgroupSkbAttachType::Egress,
+            };
+            // A link always lets others attach beside it.
+            let link = skb.attach(root_cgroup()?, way, CgroupAttachMode::Single)?;
+            Ok(skb.take_link(link)?.try_into()?)
+        }
         other => Err(format!("programs of type {:?} are not expected", other.prog_type()).into()),
     })();
     attached.map_err(|error| describe(error.as_ref()))
+}
+
+/// The root of the cgroup v2 hierarchy: what is attached there is asked for every socket.
+fn root_cgroup() -> Result<std::fs::File> {
+    let path = crate::session::cgroup_mount()?;
+    std::fs::File::open(&path).map_err(Error::io("open", path))
 }
 
 fn failed(program: &str, error: &dyn std::error::Error) -> Error {

@@ -5,6 +5,7 @@
 pub mod btf;
 mod load;
 mod map;
+mod names;
 mod pin;
 mod ring;
 mod tables;

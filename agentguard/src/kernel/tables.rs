@@ -2,7 +2,7 @@
 //! session or policy is put in place in an order that never leaves a moment in
 //! which a label points to nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use agentguard_common::adopt::{MatchKey, StandbyKey};
@@ -12,11 +12,13 @@ use agentguard_common::egress::{
 };
 use agentguard_common::event::{KINDS, Kind};
 use agentguard_common::map as name;
+use agentguard_common::net::Address;
 use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, TaskLabel};
 use agentguard_common::unix;
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
 
+use super::names::NameTables;
 use super::{Map, Ring};
 use crate::error::{Error, Result};
 use crate::policy::Compiled;
@@ -41,6 +43,7 @@ pub struct Tables {
     egress: Map<Key, Entry>,
     blocks: Map<BlockKey, Block>,
     sockets: Map<unix::Key, unix::Rule>,
+    names: NameTables,
     matches: Map<MatchKey, u32>,
     match_count: Map<u32, u32>,
     standby: Map<StandbyKey, u32>,
@@ -65,6 +68,11 @@ impl Tables {
             egress: Map::new(name::EGRESS, &open(name::EGRESS)?)?,
             blocks: Map::new(name::EGRESS_BLOCKS, &open(name::EGRESS_BLOCKS)?)?,
             sockets: Map::new(name::UNIX, &open(name::UNIX)?)?,
+            names: NameTables {
+                names: Map::new(name::NAMES, &open(name::NAMES)?)?,
+                resolvers: Map::new(name::RESOLVERS, &open(name::RESOLVERS)?)?,
+                learned: Map::new(name::LEARNED, &open(name::LEARNED)?)?,
+            },
             matches: Map::new(name::MATCHES, &open(name::MATCHES)?)?,
             match_count: Map::new(name::MATCH_COUNT, &open(name::MATCH_COUNT)?)?,
             standby: Map::new(name::STANDBY, &open(name::STANDBY)?)?,
@@ -94,6 +102,7 @@ impl Tables {
                 | AyaMap::PerCpuArray(data)
                 | AyaMap::RingBuf(data)
                 | AyaMap::LpmTrie(data)
+                | AyaMap::LruHashMap(data)
                 | AyaMap::Unsupported(data) => data,
                 _ => return Err(Error::NoObject),
             };
@@ -129,7 +138,7 @@ impl Tables {
     ///
     /// [`Error::System`], for example when the process is gone.
     pub fn enrol(&self, pidfd: BorrowedFd<'_>, label: TaskLabel) -> Result<()> {
-        self.counts.set(&label.slot, &SessionCount { tasks: 1 })?;
+        self.counts.set(&label.slot, &SessionCount { tasks: 1, ..SessionCount::default() })?;
         self.tasks.set(&pidfd.as_raw_fd(), &label)
     }
 
@@ -224,6 +233,7 @@ impl Tables {
             .set_all(&keys, &values)
             .and_then(|()| self.blocks.set_all(&block_keys, &blocks))
             .and_then(|()| self.sockets.set_all(&names, &rules))
+            .and_then(|()| self.names.add_policy(slot, policy))
             .and_then(|()| self.policies.set(&slot, &policy.entry));
         if done.is_err() {
             self.remove_policy(slot)?;
@@ -233,7 +243,7 @@ impl Tables {
                 if matches!(source.raw_os_error(), Some(libc::E2BIG | libc::ENOSPC)) =>
             {
                 Error::Full {
-                    what: "egress prefixes and unix sockets",
+                    what: "egress prefixes, names and unix sockets",
                     limit: MAX_ENTRIES.min(MAX_BLOCKS * 32),
                     mend: "use fewer or wider prefixes, or fewer policies",
                 }
@@ -273,7 +283,26 @@ impl Tables {
                 self.sockets.remove(&key)?;
             }
         }
-        Ok(())
+        self.names.remove_policy(slot)
+    }
+
+    /// Makes these the resolvers of policies that let sessions ask the host's own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn set_system_resolvers(&self, addresses: &BTreeSet<Address>) -> Result<()> {
+        self.names.set_system(addresses)
+    }
+
+    /// Forgets what sessions learned and is not good any more, at a time in seconds since
+    /// boot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn forget_learned(&self, now: u32) -> Result<()> {
+        self.names.forget(now)
     }
 
     /// Writes the rules that are built in, over those of an earlier version.

@@ -54,7 +54,14 @@ impl Policy {
             report.whole(Problem::TooLarge { count, what, max }, Some(mend));
         }
         let sockets = self.sockets();
-        report.or(Some(Compiled { entry, egress: entries, blocks, sockets }))
+        report.or(Some(Compiled {
+            entry,
+            egress: entries,
+            blocks,
+            sockets,
+            names: BTreeMap::new(),
+            resolvers: Vec::new(),
+        }))
     }
 
     fn sockets(&self) -> BTreeMap<unix::Key, unix::Rule> {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use agentguard_common::egress::{self, Block, BlockKey, Entry, Key, PolicyEntry, Table};
-use agentguard_common::net::{Destination, Protocols};
+use agentguard_common::name;
+use agentguard_common::net::{Address, Destination, Protocols};
 use agentguard_common::unix;
 use agentguard_common::verdict::Ruling;
 
@@ -19,6 +20,10 @@ pub struct Compiled {
     pub egress: BTreeMap<Key, Entry>,
     /// The port rules that did not fit there.
     pub blocks: BTreeMap<BlockKey, Block>,
+    /// The names of hosts.
+    pub names: BTreeMap<name::Key, name::Named>,
+    /// The servers of names that the policy lists.
+    pub resolvers: Vec<Address>,
     /// The names of unix sockets.
     pub sockets: BTreeMap<unix::Key, unix::Rule>,
 }
@@ -44,6 +49,12 @@ impl Compiled {
     /// table.
     pub fn sockets_at(&self, slot: u32) -> impl Iterator<Item = (unix::Key, &unix::Rule)> {
         self.sockets.iter().map(move |(key, rule)| (unix::Key { policy: slot, ..*key }, rule))
+    }
+
+    /// The names of hosts with the keys that they have in a slot of the kernel's table.
+    pub fn names_at(&self, slot: u32) -> impl Iterator<Item = (name::Key, &name::Named)> {
+        let policy = u16::try_from(slot).unwrap_or(u16::MAX);
+        self.names.iter().map(move |(key, named)| (name::Key { policy, ..*key }, named))
     }
 
     /// The networks with the keys that they have in a slot of the kernel's table.

@@ -29,16 +29,7 @@ impl Cgroups {
     ///
     /// [`Error::System`] where cgroup v2 is not mounted.
     pub fn new() -> Result<Self> {
-        let mounts = procfs::process::Process::myself()
-            .and_then(|me| me.mountinfo())
-            .map_err(|error| system("read the mounts", error))?;
-        let mount = mounts
-            .into_iter()
-            .find(|mount| mount.fs_type == "cgroup2" && mount.root == "/")
-            .ok_or_else(|| {
-                system("find cgroup v2", "it is not mounted: mount -t cgroup2 none /sys/fs/cgroup")
-            })?
-            .mount_point;
+        let mount = cgroup_mount()?;
         let root = mount.join("agentguard");
         match std::fs::create_dir(&root) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -161,6 +152,23 @@ impl Cgroup {
         let path = self.path.join(file);
         write_once(&path, text).map_err(Error::io("write", path))
     }
+}
+
+/// Where cgroup v2 is mounted.
+///
+/// # Errors
+///
+/// [`Error::System`] where it is not.
+pub fn cgroup_mount() -> Result<PathBuf> {
+    let mounts = procfs::process::Process::myself()
+        .and_then(|me| me.mountinfo())
+        .map_err(|error| system("read the mounts", error))?;
+    let mut mounts = mounts.into_iter();
+    let mount = mounts.find(|mount| mount.fs_type == "cgroup2" && mount.root == "/");
+    let mount = mount.ok_or_else(|| {
+        system("find cgroup v2", "it is not mounted: mount -t cgroup2 none /sys/fs/cgroup")
+    })?;
+    Ok(mount.mount_point)
 }
 
 /// Control files take one `write`, and must not be created.

@@ -10,7 +10,7 @@ mod process;
 mod store;
 
 pub use adoption::Adoption;
-pub use cgroup::{Cgroup, Cgroups};
+pub use cgroup::{Cgroup, Cgroups, cgroup_mount};
 pub use correlation::{Correlation, trace_id};
 pub use find::{pidfd_open, tasks};
 pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions};

@@ -1,0 +1,121 @@
+//! Names and what they lead to, as the kernel's tables have them: which servers may be
+//! asked, and which addresses a session has learned.
+
+use agentguard_common::answer::Answer;
+use agentguard_common::counter::Count;
+use agentguard_common::egress::{PolicyEntry, dns};
+use agentguard_common::event::Kind;
+use agentguard_common::net::{Address, Destination, Protocols};
+use agentguard_common::resolve::{
+    self, LEARN_LIMIT, LearnKey, Learned, REFERENCES, Reference, ResolverKey, WINDOW,
+};
+use agentguard_common::session::SocketLabel;
+
+use crate::maps::{LEARNED, Maps, RESOLVERS};
+use crate::{atomic, emit, session};
+
+/// `BPF_NOEXIST` of `linux/bpf.h`: what is there already is left alone.
+const NEW: u64 = 1;
+
+/// Whether a policy's sessions may ask there for names.
+#[inline(always)]
+pub(crate) fn is_resolver(slot: u32, policy: &PolicyEntry, address: Address) -> bool {
+    let mut key = ResolverKey { address, policy: slot, reserved: 0 };
+    // SAFETY: only whether it is there counts.
+    if unsafe { RESOLVERS.get(key) }.is_some() {
+        return true;
+    }
+    key.policy = resolve::SYSTEM;
+    // SAFETY: as above.
+    policy.dns & dns::SYSTEM != 0 && unsafe { RESOLVERS.get(key) }.is_some()
+}
+
+/// What the names say that led the session to an address.
+#[inline(always)]
+pub(crate) fn ruling(
+    session: u64,
+    namespace: u32,
+    slot: u32,
+    to: Destination,
+    protocol: Protocols,
+) -> Answer {
+    let key = LearnKey { address: to.address, session, namespace, reserved: 0 };
+    // SAFETY: a value's references are replaced one by one, each whole.
+    let Some(learned) = (unsafe { LEARNED.get(key) }) else { return Answer::NONE };
+    let now = session::seconds();
+    match resolve::decide(&Maps, slot, learned, now, to, protocol) {
+        Some(ruling) => Answer::of(ruling),
+        None => Answer::NONE,
+    }
+}
+
+/// Remembers that a name with a list of port rules was answered with an address. Without
+/// room, it is not remembered, and counted.
+#[inline(always)]
+pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32) {
+    let key = LearnKey { address, session: label.session, namespace: label.namespace, reserved: 0 };
+    let reference = Reference::new(list, until);
+    if let Some(learned) = LEARNED.get_ptr_mut(key) {
+        refer(learned, reference);
+        return;
+    }
+    if !has_room(label) {
+        emit::count(Kind::Answer, Count::Error);
+        return;
+    }
+    let mut fresh = Learned::default();
+    fresh.references[0] = reference.0;
+    if LEARNED.insert(&key, fresh, NEW).is_ok() {
+        return;
+    }
+    // Another CPU was first, or there is no room at all.
+    match LEARNED.get_ptr_mut(key) {
+        Some(learned) => refer(learned, reference),
+        None => emit::count(Kind::Answer, Count::Error),
+    }
+}
+
+/// Puts a reference into a value, in the place of one to the same list, of one that has
+/// ended, or, where all places are taken, of one of the others.
+#[inline(always)]
+fn refer(learned: *mut Learned, reference: Reference) {
+    let now = session::seconds();
+    let mut carried = reference;
+    for at in 0..REFERENCES {
+        // SAFETY: a live map value.
+        let place = unsafe { &raw mut (*learned).references[at] };
+        // SAFETY: as above.
+        let here = Reference(unsafe { place.read_volatile() });
+        if here.lives(now) && here.list() != carried.list() {
+            continue;
+        }
+        if here.list() == carried.list() && here.0 >= carried.0 {
+            return;
+        }
+        // SAFETY: as above. Another CPU may have put one there in between: it is carried on.
+        let before = Reference(unsafe { atomic::swap(place, carried.0) });
+        if before.list() == carried.list() || !before.lives(now) {
+            return;
+        }
+        carried = before;
+    }
+    let at = carried.list() as usize % REFERENCES;
+    // SAFETY: as above.
+    unsafe { atomic::swap(&raw mut (*learned).references[at], carried.0) };
+}
+
+/// Whether the session may learn one more address in this window.
+#[inline(always)]
+fn has_room(label: &SocketLabel) -> bool {
+    let Some(counts) = session::counts(&label.of_maker()) else { return false };
+    let now = u64::from(session::seconds());
+    // SAFETY: a live map value. What races here is off by a few addresses.
+    unsafe {
+        let window = &raw mut (*counts).window;
+        if now.wrapping_sub(window.read_volatile()) >= WINDOW {
+            atomic::swap(window, now);
+            atomic::swap(&raw mut (*counts).learned, 0);
+        }
+        atomic::fetch_add(&raw mut (*counts).learned, 1) < LEARN_LIMIT
+    }
+}

@@ -1,0 +1,156 @@
+//! Packets as cgroup_skb programs see them: from the network header on.
+
+use agentguard_common::net::{
+    AF_INET, AF_INET6, Address, Destination, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP,
+};
+use agentguard_common::session::SocketLabel;
+use aya_ebpf::bindings::__sk_buff;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
+use aya_ebpf::programs::SkBuffContext;
+
+use crate::socket;
+
+/// An IPv4 header without options (RFC 791, 3.1).
+const V4: u32 = 20;
+/// An IPv6 header (RFC 8200, 3).
+const V6: u32 = 40;
+/// A UDP header (RFC 768).
+const UDP: u32 = 8;
+/// The fragment offset of an IPv4 header and its flag for more of them.
+const FRAGMENT: u16 = 0x3fff;
+
+/// A packet that was handed to a program.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    skb: *mut __sk_buff,
+}
+
+/// Where a packet comes from and goes to.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    pub(crate) from: Destination,
+    pub(crate) to: Destination,
+    /// The address family.
+    pub(crate) family: u16,
+    /// The IP protocol.
+    pub(crate) protocol: u16,
+    /// Where the payload begins; of TCP, UDP and ICMP alone.
+    pub(crate) payload: u32,
+    /// How long it is.
+    pub(crate) len: u32,
+}
+
+impl Packet {
+    pub(crate) const fn of(ctx: &SkBuffContext) -> Self {
+        Self { skb: ctx.skb.skb }
+    }
+
+    /// The label of the socket that sends it, or that it is for.
+    #[inline(always)]
+    pub(crate) fn label(self) -> Option<&'static SocketLabel> {
+        // SAFETY: a member of the program's context, which the verifier knows to be a
+        // socket or null.
+        let sock = unsafe { (*self.skb).__bindgen_anon_2.sk };
+        if sock.is_null() {
+            return None;
+        }
+        // SAFETY: as above, and not null.
+        unsafe { socket::label(sock.cast_const().cast()) }
+    }
+
+    /// What the socket is known by for as long as the host runs.
+    #[inline(always)]
+    pub(crate) fn cookie(self) -> u64 {
+        // SAFETY: the program's context.
+        unsafe { bpf_get_socket_cookie(self.skb.cast()) }
+    }
+
+    /// Whether the kernel cuts it into several.
+    #[inline(always)]
+    pub(crate) fn is_cut_up(self) -> bool {
+        // SAFETY: a member of the program's context.
+        unsafe { (*self.skb).gso_size != 0 }
+    }
+
+    /// Reads its headers. `None` for what is neither IPv4 nor IPv6, and for packets with
+    /// options or extension headers, or that are fragments.
+    #[inline(always)]
+    pub(crate) fn facts(self) -> Option<Facts> {
+        let first: u8 = self.load(0)?;
+        let (from, to, family, protocol, header) = match first {
+            // Version 4, five words of header.
+            0x45 => {
+                let header: [u32; 5] = self.load(0)?;
+                let fragment = u32::from_be(header[1]) as u16;
+                if fragment & FRAGMENT != 0 {
+                    return None;
+                }
+                let protocol = (u32::from_be(header[2]) >> 16 & 0xff) as u16;
+                let address = |word: u32| Address::v4(u32::from_be(word));
+                (address(header[3]), address(header[4]), AF_INET, protocol, V4)
+            }
+            0x60..=0x6f => {
+                let header: [u32; 10] = self.load(0)?;
+                let protocol = (u32::from_be(header[1]) >> 8 & 0xff) as u16;
+                let half = |at: usize| {
+                    u64::from(u32::from_be(header[at])) << 32
+                        | u64::from(u32::from_be(header[at + 1]))
+                };
+                let from = Address { high: half(2), low: half(4) };
+                let to = Address { high: half(6), low: half(8) };
+                (from, to, AF_INET6, protocol, V6)
+            }
+            _ => return None,
+        };
+        let mut ports = [0u16; 2];
+        let mut payload = header + UDP;
+        match protocol {
+            IPPROTO_UDP => ports = self.load(header)?,
+            IPPROTO_TCP => {
+                ports = self.load(header)?;
+                let words: u8 = self.load(header + 12)?;
+                payload = header + (u32::from(words >> 4) << 2);
+            }
+            IPPROTO_ICMP | IPPROTO_ICMPV6 => {}
+            _ => return None,
+        }
+        // SAFETY: a member of the program's context.
+        let len = unsafe { (*self.skb).len };
+        Some(Facts {
+            from: Destination { address: from, port: u16::from_be(ports[0]) },
+            to: Destination { address: to, port: u16::from_be(ports[1]) },
+            family,
+            protocol,
+            payload,
+            len: len.checked_sub(payload)?,
+        })
+    }
+
+    /// Reads something of fixed size.
+    #[inline(always)]
+    pub(crate) fn load<T: bytemuck::Pod>(self, at: u32) -> Option<T> {
+        let mut value = T::zeroed();
+        // SAFETY: the destination has the size that is given.
+        let failed = unsafe {
+            bpf_skb_load_bytes(self.skb.cast(), at, (&raw mut value).cast(), size_of::<T>() as u32)
+        };
+        if failed == 0 { Some(value) } else { None }
+    }
+
+    /// Copies `len` bytes, 1 to `MAX`, to `to`; false where there are none there.
+    ///
+    /// # Safety
+    ///
+    /// `to` must have room for `MAX` bytes, a power of two.
+    #[inline(always)]
+    pub(crate) unsafe fn copy<const MAX: u32>(self, at: u32, to: *mut u8, len: u32) -> bool {
+        if len == 0 || len > MAX {
+            return false;
+        }
+        // Says to the verifier what has just been checked: it forgets it where the
+        // compiler keeps the number in two places.
+        let len = (len - 1 & MAX - 1) + 1;
+        // SAFETY: by the contract above.
+        unsafe { bpf_skb_load_bytes(self.skb.cast(), at, to.cast(), len) == 0 }
+    }
+}
