@@ -39,7 +39,7 @@ fn use_up(bytes: &[u8]) {
             let _ = errors.to_string();
         }
     }
-    let _ = parse_cases(Path::new("c.yaml"), bytes).map_err(|errors| errors.to_string());
+    let _ = parse_cases(Path::new("c.yaml"), bytes, true).map_err(|errors| errors.to_string());
 }
 
 /// Pieces of the language in any order.
