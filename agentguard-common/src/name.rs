@@ -43,7 +43,7 @@ pub struct Key {
 }
 
 /// The bits of a whole key: what a look-up asks with.
-pub const WHOLE: u32 = SLOT_BITS + NAME_BYTES as u32 * u8::BITS;
+pub const WHOLE: u32 = bits(NAME_MAX);
 
 impl Key {
     /// The key of one name, which must be in small letters and without a dot at its end;
@@ -175,6 +175,6 @@ mod tests {
         let longest = "a".repeat(NAME_MAX);
         assert_eq!(Key::exact(0, &longest).unwrap().bits, WHOLE);
         assert_eq!(Key::exact(0, &"a".repeat(NAME_MAX + 1)), None);
-        assert_eq!(size_of::<Key>() as u32 * 8 - 32, WHOLE);
+        assert_eq!(size_of::<Key>() * 8 - 32, WHOLE as usize);
     }
 }

@@ -95,6 +95,21 @@ fn pieces() -> impl Strategy<Value = String> {
         "\\x",
         "connect: ",
         "expect: ",
+        "ask: ",
+        "  dns:\n",
+        "resolvers: ",
+        "inside: ",
+        "floor: ",
+        "cap: ",
+        "5m",
+        "system",
+        "*.",
+        "a.test",
+        ".",
+        "dns:",
+        "tcp://",
+        "\u{1f980}",
+        "xn--",
     ]);
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }

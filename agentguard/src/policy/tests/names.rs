@@ -348,7 +348,7 @@ fn a_floor_above_the_cap() {
     let first = |text: &str| {
         let said = messages(&with_egress(&format!("  dns: {{ {text} }}\n")));
         let mut lines = said.lines().map(str::to_owned);
-        (lines.next().unwrap(), lines.last().unwrap())
+        (lines.next().unwrap(), lines.next_back().unwrap())
     };
     let (said, mend) = first("floor: 2h, cap: 1h");
     assert!(said.ends_with("floor is 2h, which is longer than the cap"), "{said}");
