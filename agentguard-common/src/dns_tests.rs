@@ -27,25 +27,25 @@ fn text(key: &Key, len: u32) -> std::string::String {
 
 /// What a message asks for, if it is a plain question.
 fn asked(message: &[u8]) -> Option<(std::string::String, u16)> {
-    let (bytes, len) = buffer(message);
+    let (mut bytes, len) = buffer(message);
     if len < HEADER {
         return None;
     }
     let header = Header::read(&bytes);
     let mut key = Key::zeroed();
-    let question = question(&bytes, len, &mut key)?;
+    let question = question(&mut bytes, len, &mut key)?;
     (header.asks() && ends_well(&bytes, len, &header, question.end))
         .then(|| (text(&key, question.name_len), question.kind))
 }
 
 /// The addresses of an answer with their lives, or whether it is not in order.
 fn given(message: &[u8]) -> Result<Vec<(Address, u32)>, ()> {
-    let (bytes, len) = buffer(message);
+    let (mut bytes, len) = buffer(message);
     if len < HEADER {
         return Err(());
     }
     let header = Header::read(&bytes);
-    let question = question(&bytes, len, &mut Key::zeroed()).ok_or(())?;
+    let question = question(&mut bytes, len, &mut Key::zeroed()).ok_or(())?;
     if !header.answers() {
         return Err(());
     }
@@ -79,10 +79,28 @@ fn a_question_is_read_in_small_letters() {
     let message = query("API.GitHub.com", TYPE::A);
     assert_eq!(asked(&message), Some(("api.github.com".into(), 1)));
     let key = Key::exact(0, "api.github.com").unwrap();
-    let (bytes, len) = buffer(&message);
+    let (mut bytes, len) = buffer(&message);
     let mut read = Key::zeroed();
-    question(&bytes, len, &mut read).unwrap();
+    question(&mut bytes, len, &mut read).unwrap();
     assert_eq!(read.name, key.name);
+}
+
+#[test]
+fn words_are_read_as_bytes_are() {
+    for byte in 0..=u8::MAX {
+        let word = each(byte);
+        assert_eq!(lower(word), each(byte.to_ascii_lowercase()), "{byte:x}");
+        assert_eq!(count(zeros(word ^ u64::from(byte))), u64::from(byte == 0) * 7 + 1);
+        // Neighbours do not touch one another.
+        for beside in [0, 1, 0x7f, 0x80, 0xff, b'A', b'Z', b'.'] {
+            let word = u64::from_be_bytes([beside, byte, beside, byte, byte, beside, 1, 0]);
+            let bytes = [beside, byte, beside, byte, byte, beside, 1, 0];
+            let expected = bytes.map(|byte| byte.to_ascii_lowercase());
+            assert_eq!(lower(word).to_be_bytes(), expected);
+            let nuls = bytes.iter().filter(|byte| **byte == 0).count();
+            assert_eq!(count(zeros(word)), nuls as u64);
+        }
+    }
 }
 
 #[test]

@@ -294,16 +294,22 @@ fn scan<T: Table>(
     None
 }
 
-/// What a list of port rules says (see [`crate::name`]); `None` where no rule of it speaks
-/// of the port. A list that is not there denies.
+/// What a name's list of port rules ([`crate::name`]) says to a port. `None` where nothing
+/// in it covers that, so that the policy's default holds.
+///
+/// A list that is not there is a denial.
 #[inline(always)]
 pub fn decide_list<T: Table>(
     table: &T,
     slot: u32,
+    policy: &PolicyEntry,
     list: u32,
     port: u16,
     protocol: Protocols,
 ) -> Option<Ruling> {
+    if policy.tag == 0 {
+        return Some(Ruling::closed(Reason::NoPolicy));
+    }
     match table.entry(&crate::name::list_key(slot, list)) {
         Some(entry) => scan(table, slot, entry, port, protocol),
         None => Some(Ruling::closed(Reason::NoPolicy)),
@@ -315,4 +321,49 @@ pub fn decide_list<T: Table>(
 #[must_use]
 pub const fn table_bits(v4: bool, bits: u8) -> u8 {
     if v4 { V4_PREFIX_BITS + bits } else { bits }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::list_key;
+
+    /// A table of one list, which holds one rule.
+    struct One(Entry);
+
+    impl Table for One {
+        fn entry(&self, key: &Key) -> Option<&Entry> {
+            (*key == list_key(3, 1)).then_some(&self.0)
+        }
+
+        fn block(&self, _: &BlockKey) -> Option<&Block> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_list_says_what_it_covers_and_one_that_is_missing_denies() {
+        let mut entry = Entry::zeroed();
+        entry.count = 1;
+        entry.rules[0] = PortRule {
+            first: 443,
+            last: 443,
+            protocols: Protocols::TCP.0,
+            verdict: Verdict::Allow as u8,
+            reserved: 0,
+            rule: 7,
+        };
+        let table = One(entry);
+        let policy = PolicyEntry { tag: 1, ..PolicyEntry::zeroed() };
+        let decide =
+            |slot, list, port| decide_list(&table, slot, &policy, list, port, Protocols::TCP);
+        let allowed = Ruling { verdict: Verdict::Allow, reason: Reason::Rule, rule: 7 };
+        let closed = Some(Ruling::closed(Reason::NoPolicy));
+        assert_eq!(decide(3, 1, 443), Some(allowed));
+        assert_eq!(decide(3, 1, 80), None);
+        assert_eq!(decide(3, 2, 443), closed);
+        assert_eq!(decide(4, 1, 443), closed);
+        let free = PolicyEntry::zeroed();
+        assert_eq!(decide_list(&table, 3, &free, 1, 443, Protocols::TCP), closed);
+    }
 }

@@ -13,7 +13,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::egress;
-use crate::net::Address;
+use crate::net::{Address, Protocols};
 use crate::verdict::{Reason, Ruling, Verdict};
 
 /// The longest name in bytes, without a dot at its end (RFC 1035, 2.3.4: 255 bytes on the
@@ -43,8 +43,7 @@ pub struct Key {
 }
 
 /// The bits of a whole key: what a look-up asks with.
-#[expect(clippy::cast_possible_truncation, reason = "a small number")]
-pub const WHOLE: u32 = SLOT_BITS + NAME_BYTES as u32 * u8::BITS;
+pub const WHOLE: u32 = bits(NAME_MAX);
 
 impl Key {
     /// The key of one name, which must be in small letters and without a dot at its end;
@@ -60,15 +59,22 @@ impl Key {
         Self::reversed(policy, name, b'.')
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "a name is short")]
     fn reversed(policy: u16, name: &str, end: u8) -> Option<Self> {
         let mut key = Self { bits: 0, policy, name: [0; NAME_BYTES] };
         let places = key.name.get_mut(..=name.len())?;
         places.iter_mut().zip(name.bytes().rev()).for_each(|(place, byte)| *place = byte);
         *places.last_mut()? = end;
-        key.bits = SLOT_BITS + (name.len() as u32 + 1) * u8::BITS;
+        key.bits = bits(name.len());
         Some(key)
     }
+}
+
+/// The [`Key::bits`] of a key whose last byte stands at a place of its name.
+#[inline(always)]
+#[must_use]
+#[expect(clippy::cast_possible_truncation, reason = "a name is short")]
+pub const fn bits(last: usize) -> u32 {
+    SLOT_BITS + (last as u32 + 1) * u8::BITS
 }
 
 /// What the trie holds for a name.
@@ -112,6 +118,27 @@ pub fn ask<T: Table>(table: &T, policy: &egress::PolicyEntry, key: &Key) -> (Rul
     }
 }
 
+/// What a policy says to a port of a name: the first rule of the name's list that covers
+/// it, or the default. Whether the name may be asked for is another question.
+#[inline(always)]
+pub fn decide<T: Table + egress::Table>(
+    table: &T,
+    policy: &egress::PolicyEntry,
+    key: &Key,
+    port: u16,
+    protocol: Protocols,
+) -> Ruling {
+    let (ruling, list) = ask(table, policy, key);
+    if list == 0 {
+        return ruling;
+    }
+    let slot = u32::from(key.policy);
+    match egress::decide_list(table, slot, policy, list, port, protocol) {
+        Some(ruling) => ruling,
+        None => egress::by_default(policy),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +175,6 @@ mod tests {
         let longest = "a".repeat(NAME_MAX);
         assert_eq!(Key::exact(0, &longest).unwrap().bits, WHOLE);
         assert_eq!(Key::exact(0, &"a".repeat(NAME_MAX + 1)), None);
-        assert_eq!(size_of::<Key>() as u32 * 8 - 32, WHOLE);
+        assert_eq!(size_of::<Key>() * 8 - 32, WHOLE as usize);
     }
 }

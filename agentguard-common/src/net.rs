@@ -127,10 +127,9 @@ impl Address {
             return inside_v4(self.low);
         }
         let top = self.high >> 48;
-        // The first 96 bits zero: unspecified, loopback, IPv4-compatible.
-        (self.high == 0
-            // Or IPv4-translated, ::ffff:0:a.b.c.d (RFC 2765).
-            && (self.low >> 32 == 0 || self.low >> 48 == 0xffff))
+        // The first 96 bits zero: unspecified, loopback, IPv4-compatible; and IPv4-translated
+        // ::ffff:0:a.b.c.d (RFC 2765).
+        (self.high == 0 && (self.low >> 32 == 0 || self.low >> 48 == 0xffff))
             // Unique local fc00::/7, link-local and site-local fe80::/9, multicast.
             || top & 0xfe00 == 0xfc00
             || top & 0xff80 == 0xfe80

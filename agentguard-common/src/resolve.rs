@@ -139,6 +139,7 @@ pub const fn until(policy: &PolicyEntry, ttl: u32, now: u32) -> u32 {
 pub fn decide<T: egress::Table>(
     table: &T,
     slot: u32,
+    policy: &PolicyEntry,
     learned: &Learned,
     now: u32,
     to: Destination,
@@ -155,7 +156,7 @@ pub fn decide<T: egress::Table>(
             return Some(Ruling { verdict: Verdict::Allow, reason, rule: RULE_NONE });
         }
         let list = reference.list();
-        let Some(ruling) = egress::decide_list(table, slot, list, to.port, protocol) else {
+        let Some(ruling) = egress::decide_list(table, slot, policy, list, to.port, protocol) else {
             continue;
         };
         if ruling.verdict.passes() {

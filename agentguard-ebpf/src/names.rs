@@ -36,6 +36,7 @@ pub(crate) fn ruling(
     session: u64,
     namespace: u32,
     slot: u32,
+    policy: &PolicyEntry,
     to: Destination,
     protocol: Protocols,
 ) -> Answer {
@@ -43,7 +44,7 @@ pub(crate) fn ruling(
     // SAFETY: a value's references are replaced one by one, each whole.
     let Some(learned) = (unsafe { LEARNED.get(key) }) else { return Answer::NONE };
     let now = session::seconds();
-    match resolve::decide(&Maps, slot, learned, now, to, protocol) {
+    match resolve::decide(&Maps, slot, policy, learned, now, to, protocol) {
         Some(ruling) => Answer::of(ruling),
         None => Answer::NONE,
     }

@@ -1,15 +1,12 @@
 //! Why something was refused, in words: by which rule, where that stands, and what would
 //! let it through. For people, for programs, and for the agent itself.
 
-use std::net::SocketAddr;
-
-use agentguard_common::net::{Destination, Protocols};
-use agentguard_common::verdict::{RULE_NONE, Reason, Ruling};
+use agentguard_common::verdict::{RULE_NONE, Reason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::policy::{Policy, RULE_LOOKUP_ID, RULE_MANAGERS_ID, RULE_METADATA_ID, address_of};
+use crate::policy::{Policy, RULE_LOOKUP_ID, RULE_MANAGERS_ID, RULE_METADATA_ID, Target};
 
 /// An explanation of one decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,19 +62,30 @@ pub fn of_event(line: &str, policy: Option<&Policy>) -> Option<Explanation> {
     Some(why)
 }
 
-/// Explains what a policy would say to `tcp://10.0.0.1:443` or `unix:/run/db.sock`.
+/// Explains what a policy would say to `tcp://10.0.0.1:443`, `github.com:443`,
+/// `unix:/run/db.sock`, or to looking up a name, `dns:github.com`.
 ///
 /// # Errors
 ///
 /// [`Error::Usage`] where that is no place, and what keeps the policy from being compiled.
 pub fn of_policy(policy: &Policy, resource: &str) -> Result<Explanation> {
-    let ruling = rule(policy, resource)?;
+    let target = Target::parse(resource).map_err(|(problem, mend)| {
+        Error::Usage(format!("{resource:?} is no place: {problem}: {mend}"))
+    })?;
+    let ruling = target.decide(&policy.compile()?);
+    // Without rules by name, a question is a connection to a resolver like any other.
+    let asking = matches!(target, Target::Ask(_));
+    if asking && policy.egress.lookups().is_none() {
+        return Err(Error::Usage(
+            "the policy has no rules by name, so questions are not looked at: write the resolver, such as udp://10.0.0.53:53".into(),
+        ));
+    }
     let outcome = if ruling.verdict.passes() { "allowed" } else { "denied" };
     let rule = (ruling.rule != RULE_NONE).then(|| policy.rule_id(ruling.rule)).flatten();
     let mut why = Explanation {
         id: None,
         agent_role: policy.agent.clone(),
-        action: "connect".into(),
+        action: if asking { "resolve" } else { "connect" }.into(),
         resource: resource.into(),
         outcome: outcome.into(),
         verdict: ruling.verdict.as_str().into(),
@@ -89,36 +97,6 @@ pub fn of_policy(policy: &Policy, resource: &str) -> Result<Explanation> {
     };
     why.complete(Some(policy));
     Ok(why)
-}
-
-fn rule(policy: &Policy, resource: &str) -> Result<Ruling> {
-    let wrong = || {
-        Error::Usage(format!(
-            "{resource:?} is no place: write tcp://10.0.0.1:443, udp://[2001:db8::1]:53, icmp://10.0.0.1, unix:/run/db.sock or unix:@name"
-        ))
-    };
-    let compiled = policy.compile()?;
-    if let Some(name) = resource.strip_prefix("unix:") {
-        let name = name.strip_prefix('@').map_or(name.to_owned(), |name| format!("\0{name}"));
-        return compiled.decide_socket(name.as_bytes()).ok_or_else(wrong);
-    }
-    let (to, protocol) = inet(resource).ok_or_else(wrong)?;
-    Ok(compiled.decide(to, protocol))
-}
-
-/// A place on the network.
-fn inet(resource: &str) -> Option<(Destination, Protocols)> {
-    let (transport, address) = resource.split_once("://")?;
-    let (protocol, to) = match transport {
-        "tcp" | "mptcp" => (Protocols::TCP, address.parse::<SocketAddr>().ok()?),
-        "udp" => (Protocols::UDP, address.parse().ok()?),
-        "icmp" => {
-            let address = address.trim_start_matches('[').trim_end_matches(']');
-            (Protocols::ICMP, SocketAddr::new(address.parse().ok()?, 0))
-        }
-        _ => return None,
-    };
-    Some((Destination { address: address_of(to.ip()), port: to.port() }, protocol))
 }
 
 impl Explanation {
@@ -147,7 +125,11 @@ impl Explanation {
             text.push_str("\nThis rule under egress: rules: would allow it:\n");
             text.push_str(mend);
         } else if refused {
-            text.push_str("\nNo rule can allow it.");
+            text.push_str(match self.reason.as_str() {
+                "resolver" => "\nIts address under egress: dns: resolvers: would let it be asked.",
+                "rebinding" => "\nThe network under egress: dns: inside: would allow it.",
+                _ => "\nNo rule can allow it.",
+            });
         }
         self.text = text;
     }
@@ -169,29 +151,23 @@ impl Explanation {
             ("default", _) => {
                 format!("no rule speaks of it, and the default is {}", self.verdict)
             }
+            ("resolver", _) if self.outcome == "allowed" => {
+                "it is a resolver that the policy lets the session ask".into()
+            }
             (reason, _) => reason_in_words(reason).into(),
         }
     }
 
     /// The rule that would allow it.
     fn mend(&self) -> Option<String> {
-        let by_rule = ["rule", "default"].contains(&self.reason.as_str());
-        if !by_rule {
-            return None;
+        let target = Target::parse(&self.resource).ok()?;
+        match self.reason.as_str() {
+            "rule" | "default" => Some(target.rule()),
+            // A resolver is better listed as one: a rule for its address lets anything be
+            // asked. What answers on other ports (mDNS, LLMNR) cannot be listed.
+            "resolver" if !target.is_resolver() => Some(target.rule()),
+            _ => None,
         }
-        if self.resource.starts_with("unix:") {
-            return Some(format!("    - allow: \"{}\"", self.resource));
-        }
-        let (to, protocol) = inet(&self.resource)?;
-        let address = crate::policy::Network::new(to.address, 128);
-        Some(match protocol {
-            Protocols::ICMP => format!("    - allow: \"{address}\"\n      protocol: icmp"),
-            protocol => {
-                let name = if protocol == Protocols::TCP { "tcp" } else { "udp" };
-                let port = to.port;
-                format!("    - allow: \"{address}\"\n      ports: {port}\n      protocol: {name}")
-            }
-        })
     }
 }
 
@@ -214,7 +190,7 @@ fn reason_in_words(reason: &str) -> &'static str {
         }
         Some(Reason::Name) => "a name that is allowed was answered with that address",
         Some(Reason::Resolver) => {
-            "the policy has rules by name, so only its resolvers may be asked for names"
+            "the policy has rules by name, so only its resolvers may be asked for names, on port 53"
         }
         Some(Reason::Rebinding) => {
             "a name outside was answered with an address inside, which egress.dns.inside can allow"
@@ -243,9 +219,69 @@ mod tests {
         assert_eq!((why.outcome.as_str(), why.would_allow), ("allowed", None));
         let why = of_policy(&policy(), "unix:/run/docker.sock").unwrap();
         assert_eq!(why.rule.as_deref(), Some(RULE_MANAGERS_ID));
-        for wrong in ["10.0.0.9", "tcp://10.0.0.9", "unix:", "ftp://10.0.0.9:21"] {
+        for wrong in [
+            "10.0.0.9",
+            "tcp://10.0.0.9",
+            "unix:",
+            "ftp://10.0.0.9:21",
+            "github.com",
+            "*.github.com:443",
+            "https://github.com/",
+            "localhost:80",
+            "dns:github.com",
+        ] {
             assert!(matches!(of_policy(&policy(), wrong), Err(Error::Usage(_))), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_a_policy_would_say_to_names() {
+        let text = "version: 1\nagent: coder\negress:\n  rules:\n    - allow: '*.github.com'\n    - { deny: gist.github.com, id: no-gists }\n";
+        let policy = Policy::parse(std::path::Path::new("p.yaml"), text.as_bytes()).unwrap();
+        for (resource, outcome, rule) in [
+            ("api.github.com:443", "allowed", Some("egress.1")),
+            ("tcp://API.github.com.:443", "allowed", Some("egress.1")),
+            ("udp://api.github.com:80", "denied", None),
+            ("gist.github.com:443/tcp", "denied", Some("no-gists")),
+            ("github.com:443", "denied", None),
+            ("dns:api.github.com", "allowed", Some("egress.1")),
+            ("dns:gist.github.com", "denied", Some("no-gists")),
+            ("dns:github.com", "denied", None),
+        ] {
+            let why = of_policy(&policy, resource).unwrap();
+            let said = (why.outcome.as_str(), why.rule.as_deref());
+            assert_eq!(said, (outcome, rule), "{resource}");
+            assert_eq!(
+                why.action,
+                if resource.starts_with("dns:") { "resolve" } else { "connect" }
+            );
+        }
+        let mend = |resource| of_policy(&policy, resource).unwrap().would_allow.unwrap();
+        assert_eq!(mend("github.com:443"), "    - allow: github.com");
+        assert_eq!(mend("dns:github.com"), "    - allow: github.com");
+        assert_eq!(mend("github.com:22"), "    - allow: github.com\n      ports: 22");
+    }
+
+    #[test]
+    fn what_was_logged_of_names() {
+        let of = |resource: &str, outcome: &str, reason: &str| {
+            let line = format!(
+                r#"{{"agent_role":"coder","action":"send","resource":"{resource}","outcome":"{outcome}","id":"1-0","verdict":"deny","reason":"{reason}"}}"#
+            );
+            of_event(&line, None).unwrap()
+        };
+        let why = of("dns:evil.test", "denied", "default");
+        assert_eq!(why.would_allow.as_deref(), Some("    - allow: evil.test"));
+        let why = of("udp://9.9.9.9:53", "denied", "resolver");
+        assert!(why.would_allow.is_none() && why.text.contains("dns: resolvers:"), "{}", why.text);
+        let why = of("udp://224.0.0.251:5353", "denied", "resolver");
+        assert!(why.would_allow.is_some(), "{}", why.text);
+        let why = of("udp://10.0.0.53:53", "allowed", "resolver");
+        assert!(why.text.ends_with("lets the session ask."), "{}", why.text);
+        let why = of("dns:evil.test", "denied", "rebinding");
+        assert!(why.text.contains("dns: inside:"), "{}", why.text);
+        let why = of("udp://10.0.0.53:53", "denied", "unasked");
+        assert!(why.text.ends_with("No rule can allow it."), "{}", why.text);
     }
 
     #[test]
@@ -258,6 +294,11 @@ mod tests {
             "unix:/run/docker.sock",
             "unix:@name",
             "tcp://169.254.169.254:80",
+            "github.com:443",
+            "github.com:22/tcp",
+            "udp://true:53",
+            "1.e5:443",
+            "icmp://github.com",
         ] {
             let rule = of_policy(&policy(), resource).unwrap().would_allow.unwrap();
             let text = format!("version: 1\nagent: coder\negress:\n  rules:\n{rule}\n");

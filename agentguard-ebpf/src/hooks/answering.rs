@@ -122,7 +122,7 @@ fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> Option<Read> {
     if !header.answers() {
         return None;
     }
-    let question = dns::question(&desk.bytes, len, &mut desk.key)?;
+    let question = dns::question(&mut desk.bytes, len, &mut desk.key)?;
     Some(Read { header, kind: question.kind, end: question.end, len })
 }
 

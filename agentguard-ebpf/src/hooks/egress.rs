@@ -214,7 +214,7 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
             let policy = ground.policy;
             // Before the search, not after it: the verifier would walk through it anew for
             // every way that the search can end.
-            let otherwise = otherwise(label, &ground, asked, to, protocol);
+            let otherwise = otherwise(label, &ground, asked, &to, protocol);
             let otherwise = Answer(opaque::number(otherwise.0, policy.tag));
             let ruling = remembered(ground.slot, policy, to, protocol);
             // A rule that speaks of the address holds.
@@ -231,12 +231,14 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
 
 /// What holds where no rule speaks of the address, if anything does: the session's own
 /// ports, the names that led there, the policy's resolvers.
-#[inline(always)]
+///
+/// A function of its own to the verifier too, which forgets what it did when it is left.
+#[inline(never)]
 fn otherwise(
     label: &TaskLabel,
     ground: &Ground,
     asked: &Asked,
-    to: Destination,
+    to: &Destination,
     protocol: Protocols,
 ) -> Answer {
     // What is found out about a copy is forgotten with it.
@@ -262,7 +264,7 @@ fn otherwise(
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
     let namespace = unsafe { socket::namespace(asked.socket.sock) };
-    names::ruling(label.session, namespace, ground.slot, to, protocol)
+    names::ruling(label.session, namespace, ground.slot, ground.policy, to, protocol)
 }
 
 /// The evaluator's ruling, from memory where it has been asked before.

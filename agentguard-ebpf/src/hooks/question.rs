@@ -11,6 +11,7 @@ use agentguard_common::net::IPPROTO_TCP;
 use agentguard_common::resolve::AskedKey;
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{Reason, Ruling};
+use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable;
 
 use super::egress::Ground;
@@ -25,16 +26,26 @@ const TOGETHER: u32 = 4;
 const ROOM: u32 = 512;
 const _: () = assert!(dns::QUESTION_MAX <= ROOM);
 
-/// A packet with questions, and what decides on it.
+/// A packet with questions, what decides on it, and how far that has come.
 struct Case<'a> {
     packet: Packet,
     facts: &'a Facts,
     label: &'a SocketLabel,
     ground: &'a Ground,
     desk: *mut Desk,
+    /// Where the next question is.
+    at: u32,
+    /// How many bytes there are from there on.
+    left: u32,
+    /// 1 once a question was refused.
+    refused: u32,
 }
 
 /// Decides all questions in a packet; false where it is not to go out.
+///
+/// A datagram is one question. A segment is filled to its end by questions behind their
+/// lengths (RFC 1035, 4.2.2); one that holds a part of one is refused: no resolver library
+/// sends such, and whoever does may ask by UDP.
 #[inline(always)]
 pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground: &Ground) -> bool {
     if facts.len == 0 {
@@ -44,48 +55,49 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
         emit::count(Kind::Question, Count::Error);
         return ground.observed;
     };
-    let passes = each(&Case { packet, facts, label, ground, desk });
+    // What is cut into several packets later is no one question, and read as none.
+    let left = if packet.is_cut_up() { 0 } else { facts.len };
+    let mut case = Case { packet, facts, label, ground, desk, at: facts.payload, left, refused: 0 };
+    // In a loop by the helper, as the verifier then walks through it once.
+    // SAFETY: the function has the type that the helper calls, and what it is given
+    // lives longer than the call.
+    unsafe {
+        bpf_loop(TOGETHER, next as *mut core::ffi::c_void, (&raw mut case).cast(), 0);
+    }
+    let passes = case.refused | case.left == 0;
     // SAFETY: taken above, and not used below.
     unsafe { Desk::give(desk) };
     passes || ground.observed
 }
 
-/// The questions one by one: all of a datagram, or messages behind their lengths (RFC
-/// 1035, 4.2.2) that fill a segment to its end. A segment that holds a part of one is
-/// refused: no resolver library sends such, and whoever does may ask by UDP.
-#[inline(always)]
-fn each(case: &Case<'_>) -> bool {
-    let Facts { payload, len, .. } = *case.facts;
-    if case.packet.is_cut_up() {
-        return one(case, 0, 0);
+/// Decides the next question; 1 ends the loop.
+extern "C" fn next(_: u32, case: *mut Case<'_>) -> i64 {
+    // SAFETY: what `decide` gave, which nobody else uses.
+    let case = unsafe { &mut *case };
+    let mut len = case.left;
+    if case.facts.protocol == IPPROTO_TCP {
+        let framed = case.packet.load::<u16>(case.at).map_or(0, |len| u32::from(u16::from_be(len)));
+        case.at += 2;
+        case.left = case.left.saturating_sub(2);
+        len = if framed <= case.left { framed } else { 0 };
     }
-    if case.facts.protocol != IPPROTO_TCP {
-        return one(case, payload, len);
+    if !one(case, len) {
+        case.refused = 1;
     }
-    let (mut at, mut left) = (payload, len);
-    for _ in 0..TOGETHER {
-        let len = case.packet.load::<u16>(at).map_or(0, |len| u32::from(u16::from_be(len)));
-        let len = if left >= len + 2 { len } else { 0 };
-        if !one(case, at + 2, len) {
-            return false;
-        }
-        (at, left) = (at + 2 + len, left - (2 + len));
-        if left == 0 {
-            return true;
-        }
-    }
-    one(case, 0, 0)
+    case.at += len;
+    case.left -= len;
+    i64::from(case.left == 0 || len == 0 || case.refused != 0)
 }
 
 /// One question. Without length, it is one that cannot be read.
-#[inline(never)]
-fn one(case: &Case<'_>, at: u32, len: u32) -> bool {
-    let Case { packet, facts, label, ground, desk } = *case;
+#[inline(always)]
+fn one(case: &Case<'_>, len: u32) -> bool {
+    let Case { packet, facts, label, ground, desk, .. } = *case;
     emit::count(Kind::Question, Count::Seen);
     // SAFETY: a live map value that nobody else uses.
     let desk = unsafe { &mut *desk };
     desk.key = name::Key::zeroed();
-    let read = read(packet, desk, at, len);
+    let read = read(packet, desk, case.at, len);
     let (ruling, list) = match read {
         Some(_) => {
             desk.key.policy = ground.slot as u16;
@@ -149,7 +161,7 @@ fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> Option<(u16, u16)
     if !header.asks() {
         return None;
     }
-    let question = dns::question(&desk.bytes, len, &mut desk.key)?;
+    let question = dns::question(&mut desk.bytes, len, &mut desk.key)?;
     if !dns::ends_well(&desk.bytes, len, &header, question.end) {
         return None;
     }

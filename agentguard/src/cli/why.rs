@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Args)]
 pub(super) struct WhyArguments {
     /// A decision's id [default: the last refusal]; with --agent, `connect` and a place,
-    /// such as 10.0.0.1:443, 10.0.0.1:53/udp or unix:/run/db.sock
+    /// such as github.com:443, 10.0.0.1:53/udp, unix:/run/db.sock or dns:github.com
     #[arg(value_name = "ID | connect PLACE", num_args = 0..=2)]
     what: Vec<String>,
     /// Say what the policy of this agent would decide
@@ -64,7 +64,7 @@ fn asked(arguments: WhyArguments) -> Result<Asked> {
 
 /// `10.0.0.1:53/udp` as events write it: `udp://10.0.0.1:53`.
 fn resource(place: &str) -> String {
-    if place.starts_with("unix:") || place.contains("://") {
+    if place.starts_with("unix:") || place.starts_with("dns:") || place.contains("://") {
         return place.to_owned();
     }
     let (address, protocol) = place.split_once('/').unwrap_or((place, "tcp"));

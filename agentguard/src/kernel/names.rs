@@ -21,7 +21,8 @@ pub(super) struct NameTables {
 impl NameTables {
     /// Puts in what a policy says of names.
     pub(super) fn add_policy(&self, slot: u32, policy: &Compiled) -> Result<()> {
-        let (keys, values): (Vec<Key>, Vec<Named>) = policy.names_at(slot).unzip();
+        let (keys, values): (Vec<Key>, Vec<Named>) =
+            policy.names_at(u16::try_from(slot).unwrap_or(u16::MAX)).unzip();
         self.names.set_all(&keys, &values)?;
         for address in &policy.resolvers {
             self.resolvers.set(&resolver(*address, slot), &1)?;

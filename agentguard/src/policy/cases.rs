@@ -1,22 +1,19 @@
 //! `agentguard policy test`: cases in, verdicts out, no kernel.
 //!
-//! A file of cases is a list of maps: `connect` says where to, `expect` which
-//! verdict is expected, and `rule`, if given, by which rule.
+//! A file of cases is a list of maps: `connect` says where to, or `ask` which name is
+//! looked up; `expect` which verdict is expected, and `rule`, if given, by which rule.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
-use agentguard_common::net::{Destination, Protocols};
-use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
+use agentguard_common::verdict::{RULE_NONE, Ruling, Verdict};
 
 use super::error::{PolicyErrors, Problem};
 use super::fields::{Fields, text};
 use super::model::Policy;
-use super::network::address_of;
 use super::place::{Place, Sited};
-use super::ports::parse_protocol;
 use super::read::{decode, read_file};
 use super::report::{Report, quoted};
+use super::target::Target;
 use super::yaml::{self, Node, Value};
 
 /// What came of a case.
@@ -24,7 +21,7 @@ use super::yaml::{self, Node, Value};
 pub struct CaseOutcome {
     /// Where the case stands in its file.
     pub place: Place,
-    /// The destination, as the case has it.
+    /// The destination, as the case has it; `dns:` and the name where that is looked up.
     pub connect: String,
     /// The verdict that the case expects.
     pub expect: Verdict,
@@ -54,12 +51,10 @@ impl CaseOutcome {
 /// [`CaseOutcome::passed`].
 pub fn run_cases(policy: &Policy, path: &Path) -> Result<Vec<CaseOutcome>, PolicyErrors> {
     let compiled = policy.compile()?;
-    let cases = parse(path, &read_file(path)?)?;
+    let looks_up = policy.egress.lookups().is_some();
+    let cases = parse(path, &read_file(path)?, looks_up)?;
     let outcomes = cases.into_iter().map(|case| {
-        let ruling = match &case.to {
-            Target::Inet(to, protocol) => compiled.decide(*to, *protocol),
-            Target::Unix(name) => compiled.decide_socket(name).unwrap_or(NO_SOCKET),
-        };
+        let ruling = case.to.decide(&compiled);
         let rule = policy.rule_id(ruling.rule).filter(|_| ruling.rule != RULE_NONE);
         CaseOutcome {
             place: case.place,
@@ -81,21 +76,14 @@ pub(super) struct Case {
     rule: Option<String>,
 }
 
-/// What a case asks for.
-enum Target {
-    Inet(Destination, Protocols),
-    /// The name, as the kernel has it.
-    Unix(Vec<u8>),
-}
-
-/// What is said of a name that no socket can have.
-const NO_SOCKET: Ruling = Ruling::closed(Reason::Malformed);
-
-pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Case>, PolicyErrors> {
+/// Reads a file of cases. `looks_up` says whether the policy decides on questions.
+pub(super) fn parse(path: &Path, bytes: &[u8], looks_up: bool) -> Result<Vec<Case>, PolicyErrors> {
     let source = decode(path, bytes)?;
     let mut report = Report::new(path, source);
     let cases = yaml::parse(source, &mut report).map(|root| match &root.value {
-        Value::List(items) => items.iter().filter_map(|item| case(item, &mut report)).collect(),
+        Value::List(items) => {
+            items.iter().filter_map(|item| case(item, looks_up, &mut report)).collect()
+        }
         _ => {
             let (expected, found) = ("a list of cases", root.described());
             let problem = Problem::WrongType { key: "a file of cases", expected, found };
@@ -106,17 +94,34 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Case>, PolicyErrors
     report.or(cases)
 }
 
-fn case(node: &Node<'_>, report: &mut Report<'_>) -> Option<Case> {
+fn case(node: &Node<'_>, looks_up: bool, report: &mut Report<'_>) -> Option<Case> {
     let mut fields = Fields::open(node, "a file of cases", "a case", report)?;
     let place = fields.place();
-    let connect = fields.require("connect", "write connect: 10.0.0.1:443/tcp", report);
+    let ask = fields.take("ask", report);
+    let connect = match ask {
+        Some(_) => fields.take("connect", report),
+        None => fields.require("connect", "write connect: 10.0.0.1:443/tcp", report),
+    };
     let expect = fields.require("expect", "write expect: allow, or expect: deny", report);
     let rule = fields.take("rule", report);
     fields.close(report);
-    let connect =
-        connect.and_then(|node| text(node, "connect", "an address, a port and a protocol", report));
+    if ask.is_some() && connect.is_some() {
+        report.at(place, Problem::TwoPlaces, "write two cases, one for each");
+        return None;
+    }
+    if let Some(ask) = ask.filter(|_| !looks_up) {
+        let mend = "write connect and the resolver, or give the policy egress.dns";
+        report.at(ask.place, Problem::NoLookups, mend);
+        return None;
+    }
+    let connect = connect.and_then(|node| {
+        text(node, "connect", "an address or name, a port and a protocol", report)
+    });
+    let ask = ask.and_then(|node| text(node, "ask", "a name", report));
     let expect = expect.and_then(|node| text(node, "expect", "allow or deny", report));
     let rule = rule.and_then(|node| text(node, "rule", "the id of a rule", report));
+    let connect =
+        connect.or_else(|| ask.map(|name| Sited::new(format!("dns:{}", name.value), name.place)));
     let target = connect.as_ref().and_then(|connect| target(connect, report));
     let expect = expect.and_then(|expect| verdict(&expect, report));
     let (connect, to, expect) = (connect?, target?, expect?);
@@ -124,29 +129,14 @@ fn case(node: &Node<'_>, report: &mut Report<'_>) -> Option<Case> {
     Some(Case { place, connect: connect.value, to, expect, rule })
 }
 
-/// Reads `10.0.0.1:443/tcp` or `[2001:db8::1]:53/udp`, TCP where no protocol is given;
-/// or `unix:/run/db.sock`, or `unix:@name`.
 fn target(connect: &Sited<String>, report: &mut Report<'_>) -> Option<Target> {
-    if let Some(name) = connect.value.strip_prefix("unix:") {
-        let name = name.strip_prefix('@').map_or(name.to_owned(), |name| format!("\0{name}"));
-        return Some(Target::Unix(name.into_bytes()));
-    }
-    let (address, protocol) = connect.value.split_once('/').unwrap_or((&connect.value, "tcp"));
-    let protocol = match parse_protocol(protocol) {
-        Ok(protocol) => protocol,
+    match Target::parse(&connect.value) {
+        Ok(target) => Some(target),
         Err((problem, mend)) => {
             report.at(connect.place, problem, mend);
-            return None;
+            None
         }
-    };
-    let Ok(to) = address.parse::<SocketAddr>() else {
-        let problem = Problem::BadValue { key: "connect", value: quoted(&connect.value) };
-        let mend = "write 10.0.0.1:443, or [2001:db8::1]:443, then /tcp, /udp or /icmp";
-        report.at(connect.place, problem, mend);
-        return None;
-    };
-    let to = Destination { address: address_of(to.ip()), port: to.port() };
-    Some(Target::Inet(to, protocol))
+    }
 }
 
 fn verdict(word: &Sited<String>, report: &mut Report<'_>) -> Option<Verdict> {

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::ports::{Ports, protocol_name};
 use super::report::Report;
 use super::socket::SocketName;
-use super::terms::{self, Decided, Term};
+use super::terms::{self, Decided, Subject, Term};
 
 /// Refuses an id that two rules have.
 pub(super) fn ids(rules: &[EgressRule], report: &mut Report<'_>) {
@@ -27,12 +27,21 @@ pub(super) fn ids(rules: &[EgressRule], report: &mut Report<'_>) {
 
 /// Refuses rules that repeat or contradict others or can never decide.
 pub(super) fn rules(rules: &[EgressRule], report: &mut Report<'_>) {
-    let terms = terms::of_rules(rules);
     let mut deciding: HashSet<u32> = HashSet::new();
     // Of two for one name, the second has its error.
     deciding.extend(rules.iter().filter(|rule| !rule.sockets.is_empty()).map(|rule| rule.number));
     sockets(rules, report);
-    for same in terms.chunk_by(|one, other| one.network == other.network) {
+    decisive(&terms::of_rules(rules), &mut deciding, report);
+    decisive(&terms::of_names(rules), &mut deciding, report);
+    for rule in rules.iter().filter(|rule| !deciding.contains(&rule.number)) {
+        let mend = "remove it, or give it a network, a name or ports that the others leave open";
+        report.at(rule.place, Problem::Unreachable { id: rule.id.clone() }, mend);
+    }
+}
+
+/// Finds the rules that decide somewhere, and refuses terms of one subject that clash.
+fn decisive<S: Subject>(terms: &[Term<S>], deciding: &mut HashSet<u32>, report: &mut Report<'_>) {
+    for same in terms.chunk_by(|one, other| one.subject == other.subject) {
         // A rule that clashes with another has its error already.
         deciding.extend(clashes(same, report));
         let mut decided = Decided::default();
@@ -41,10 +50,6 @@ pub(super) fn rules(rules: &[EgressRule], report: &mut Report<'_>) {
                 deciding.insert(term.rule);
             }
         }
-    }
-    for rule in rules.iter().filter(|rule| !deciding.contains(&rule.number)) {
-        let mend = "remove it, or give it a network or ports that the others leave open";
-        report.at(rule.place, Problem::Unreachable { id: rule.id.clone() }, mend);
     }
 }
 
@@ -70,31 +75,36 @@ fn sockets(rules: &[EgressRule], report: &mut Report<'_>) {
     }
 }
 
-/// Refuses terms of one network that say the same or the opposite, and returns
+/// Refuses terms of one subject that say the same or the opposite, and returns
 /// the rules they are of.
-fn clashes(same: &[Term], report: &mut Report<'_>) -> Vec<u32> {
+fn clashes<S: Subject>(same: &[Term<S>], report: &mut Report<'_>) -> Vec<u32> {
     let mut clashing = Vec::new();
     if same.len() < 2 {
         return clashing;
     }
-    let mut written: Vec<&Term> = same.iter().collect();
+    let mut written: Vec<&Term<S>> = same.iter().collect();
     written.sort_unstable_by_key(|term| (term.rule, term.place));
     // For each port range one term of each kind, so that thousands of equal terms
     // are not held against one another.
-    let mut kinds: HashMap<Ports, Vec<&Term>> = HashMap::new();
+    let mut kinds: HashMap<Ports, Vec<&Term<S>>> = HashMap::new();
     for term in written {
         let kinds = kinds.entry(term.ports).or_default();
         let equal =
-            |first: &&&Term| first.verdict == term.verdict && first.protocols == term.protocols;
-        let opposite =
-            |first: &&&Term| first.verdict != term.verdict && first.protocols.meets(term.protocols);
+            |first: &&&Term<S>| first.verdict == term.verdict && first.protocols == term.protocols;
+        let opposite = |first: &&&Term<S>| {
+            first.verdict != term.verdict && first.protocols.meets(term.protocols)
+        };
         if let Some(first) = kinds.iter().find(equal) {
             let problem = Problem::Repeated { what: described(term), first: first.place.line };
             report.at(term.place, problem, "remove one of the two");
         } else if let Some(first) = kinds.iter().find(opposite) {
             let (first, other) = (first.place.line, first.verdict.as_str());
             let problem = Problem::Contradiction { what: described(term), first, other };
-            report.at(term.place, problem, "keep one, or narrow one to fewer addresses or ports");
+            report.at(
+                term.place,
+                problem,
+                "keep one, or narrow one to fewer addresses, names or ports",
+            );
             kinds.push(term);
         } else {
             kinds.push(term);
@@ -105,7 +115,7 @@ fn clashes(same: &[Term], report: &mut Report<'_>) -> Vec<u32> {
     clashing
 }
 
-fn described(term: &Term) -> String {
+fn described<S: Subject>(term: &Term<S>) -> String {
     let (verdict, protocols) = (term.verdict.as_str(), protocol_name(term.protocols));
-    format!("{verdict} {}, {}, {protocols}", term.network, term.ports)
+    format!("{verdict} {}, {}, {protocols}", term.subject, term.ports)
 }

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use agentguard_common::egress::{self, Block, BlockKey, Entry, Key, PolicyEntry, Table};
-use agentguard_common::name;
+use agentguard_common::name::{self, NAME_BYTES, Named};
 use agentguard_common::net::{Address, Destination, Protocols};
 use agentguard_common::unix;
-use agentguard_common::verdict::Ruling;
+use agentguard_common::verdict::{Reason, Ruling};
 
 use super::builtin::builtin_sockets;
 
@@ -16,13 +16,13 @@ use super::builtin::builtin_sockets;
 pub struct Compiled {
     /// The policy itself.
     pub entry: PolicyEntry,
-    /// The networks and the markers of the search.
+    /// The networks, the markers of the search, and the lists of the names.
     pub egress: BTreeMap<Key, Entry>,
     /// The port rules that did not fit there.
     pub blocks: BTreeMap<BlockKey, Block>,
     /// The names of hosts.
-    pub names: BTreeMap<name::Key, name::Named>,
-    /// The servers of names that the policy lists.
+    pub names: BTreeMap<name::Key, Named>,
+    /// The resolvers that may be asked, those of the host apart.
     pub resolvers: Vec<Address>,
     /// The names of unix sockets.
     pub sockets: BTreeMap<unix::Key, unix::Rule>,
@@ -34,6 +34,21 @@ impl Compiled {
     #[must_use]
     pub fn decide(&self, to: Destination, protocol: Protocols) -> Ruling {
         egress::decide(self, 0, &self.entry, to, protocol)
+    }
+
+    /// Whether the policy lets a name be asked for, by the evaluator that the kernel runs.
+    /// A policy without rules by name does not look at questions.
+    #[must_use]
+    pub fn ask(&self, name: &str) -> Ruling {
+        whole(name).map_or(NO_NAME, |key| name::ask(self, &self.entry, &key).0)
+    }
+
+    /// What the policy says to a port of a name that has been asked for, where no rule
+    /// speaks of the address; by the evaluator that the kernel runs.
+    #[must_use]
+    pub fn decide_name(&self, name: &str, port: u16, protocol: Protocols) -> Ruling {
+        let decide = |key| name::decide(self, &self.entry, &key, port, protocol);
+        whole(name).map_or(NO_NAME, decide)
     }
 
     /// What the policy says to a unix socket of a name, by the evaluator that the
@@ -51,10 +66,9 @@ impl Compiled {
         self.sockets.iter().map(move |(key, rule)| (unix::Key { policy: slot, ..*key }, rule))
     }
 
-    /// The names of hosts with the keys that they have in a slot of the kernel's table.
-    pub fn names_at(&self, slot: u32) -> impl Iterator<Item = (name::Key, &name::Named)> {
-        let policy = u16::try_from(slot).unwrap_or(u16::MAX);
-        self.names.iter().map(move |(key, named)| (name::Key { policy, ..*key }, named))
+    /// The names with the keys that they have in a slot of the kernel's table.
+    pub fn names_at(&self, slot: u16) -> impl Iterator<Item = (name::Key, &Named)> {
+        self.names.iter().map(move |(key, named)| (name::Key { policy: slot, ..*key }, named))
     }
 
     /// The networks with the keys that they have in a slot of the kernel's table.
@@ -66,6 +80,40 @@ impl Compiled {
     pub fn blocks_at(&self, slot: u32) -> impl Iterator<Item = (BlockKey, &Block)> {
         self.blocks.iter().map(move |(key, block)| (BlockKey { policy: slot, ..*key }, block))
     }
+}
+
+/// What is said to what can be no name.
+const NO_NAME: Ruling = Ruling::closed(Reason::Malformed);
+
+/// The key that a name is looked up by.
+fn whole(name: &str) -> Option<name::Key> {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let key = name::Key::exact(0, &name).filter(|_| !name.is_empty())?;
+    Some(name::Key { bits: name::WHOLE, ..key })
+}
+
+impl name::Table for Compiled {
+    /// Tries the name itself and then each name above it, the nearest first.
+    fn longest(&self, key: &name::Key) -> Option<&Named> {
+        let end = key.name.iter().position(|byte| *byte == 0)?;
+        let mut name = key.name;
+        if let Some(found) = self.names.get(&beginning(key.policy, name, end)) {
+            return Some(found);
+        }
+        for dot in (0..end).rev().filter(|at| key.name.get(*at) == Some(&b'.')) {
+            name.get_mut(dot + 1..end)?.fill(0);
+            if let Some(found) = self.names.get(&beginning(key.policy, name, dot)) {
+                return Some(found);
+            }
+        }
+        None
+    }
+}
+
+/// The key of the beginning of names that ends with the byte at a place.
+fn beginning(policy: u16, name: [u8; NAME_BYTES], last: usize) -> name::Key {
+    let bits = name::bits(last);
+    name::Key { bits, policy, name }
 }
 
 /// The policy's names and those that are built in.

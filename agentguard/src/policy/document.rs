@@ -10,7 +10,10 @@ use super::error::Problem;
 use super::fields::{Fields, items, text, text_or_integer};
 use super::place::{Place, Sited};
 use super::report::Report;
-use super::shape::{NetworkText, PortText, ProtocolText, Several, UserText, VersionText};
+use super::shape::{
+    CidrText, DurationText, NetworkText, PortText, ProtocolText, ResolverText, Several, UserText,
+    VersionText,
+};
 use super::yaml::{Node, Value};
 
 /// A policy of agentguard: what the sessions of one agent may do.
@@ -67,6 +70,25 @@ pub(super) struct EgressDocument {
     pub(super) default: Option<Sited<String>>,
     /// The rules. The most specific one decides, wherever it stands.
     pub(super) rules: Option<Vec<RuleDocument>>,
+    /// How names are looked up. With it, or with a rule by name, no other resolver may be
+    /// asked, and only for names that may be reached.
+    pub(super) dns: Option<DnsDocument>,
+}
+
+/// How names are looked up.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(rename = "Dns", deny_unknown_fields)]
+pub(super) struct DnsDocument {
+    /// The resolvers that may be asked, on port 53: their addresses, and the word system
+    /// for those of the host (/etc/resolv.conf), which is what holds where this is missing.
+    pub(super) resolvers: Option<Several<ResolverText>>,
+    /// The networks of this host, its surroundings and its cloud in which names may have
+    /// addresses. None, where this is missing: a name that is answered so is not reached.
+    pub(super) inside: Option<Several<CidrText>>,
+    /// How long an address counts as a name's, at the least. 5m, where this is missing.
+    pub(super) floor: Option<Sited<DurationText>>,
+    /// How long at the most, whatever the answer says. 1h, where this is missing.
+    pub(super) cap: Option<Sited<DurationText>>,
 }
 
 /// One rule: `allow`, `ask` or `deny`, and for which ports and protocols.
@@ -83,8 +105,8 @@ pub(super) struct RuleDocument {
     /// Whether an error was found in it, so that it is not to be held against others.
     #[schemars(skip)]
     pub(super) broken: bool,
-    /// The addresses, networks and unix sockets that may be reached; on port 443, where
-    /// no ports are given.
+    /// The addresses, networks, names of hosts (`*.example.com` is all below example.com)
+    /// and unix sockets that may be reached; on port 443, where no ports are given.
     pub(super) allow: Option<Several<NetworkText>>,
     /// Those that may be reached when a person says so; until that can be asked, they
     /// are denied. Ports as for allow.
@@ -170,11 +192,43 @@ impl EgressDocument {
         let mut fields = Fields::open(node, "egress", "egress", report)?;
         let default = fields.take("default", report);
         let rules = fields.take("rules", report);
+        let dns = fields.take("dns", report);
         fields.not_yet(&["tls"], report);
         fields.close(report);
         Some(Self {
             default: default.and_then(|node| text(node, "default", "deny or allow", report)),
             rules: rules.map(|node| RuleDocument::read_all(node, report)),
+            dns: dns.and_then(|node| DnsDocument::read(node, report)),
+        })
+    }
+}
+
+impl DnsDocument {
+    fn read(node: &Node<'_>, report: &mut Report<'_>) -> Option<Self> {
+        let mut fields = Fields::open(node, "dns", "dns", report)?;
+        let resolvers = fields.take("resolvers", report);
+        let inside = fields.take("inside", report);
+        let floor = fields.take("floor", report);
+        let cap = fields.take("cap", report);
+        fields.close(report);
+        let duration = |key, node, report: &mut Report<'_>| {
+            let text = text_or_integer(node, key, "a time such as 5m", report)?;
+            Some(Sited::new(DurationText(text.value), text.place))
+        };
+        Some(Self {
+            resolvers: resolvers.map(|node| {
+                let expected = "system, or addresses of resolvers";
+                Several::read(node, "resolvers", report, |node, report| {
+                    text(node, "resolvers", expected, report)
+                })
+            }),
+            inside: inside.map(|node| {
+                Several::read(node, "inside", report, |node, report| {
+                    text(node, "inside", "an address or a network", report)
+                })
+            }),
+            floor: floor.and_then(|node| duration("floor", node, report)),
+            cap: cap.and_then(|node| duration("cap", node, report)),
         })
     }
 }
@@ -209,7 +263,7 @@ impl RuleDocument {
         fields.not_yet(&["audit", "kill"], report);
         fields.close(report);
         let networks = |key, node, report: &mut Report<'_>| {
-            let expected = "an address, a network or a unix socket";
+            let expected = "an address, a network, a name or a unix socket";
             Several::read(node, key, report, |node, report| text(node, key, expected, report))
         };
         Some(Self {

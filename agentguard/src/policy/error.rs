@@ -143,6 +143,42 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A host's name that is not one.
+    #[error("bad name: {text} {why}")]
+    BadName {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// An address of a resolver that is not one.
+    #[error("bad resolver: {text} {why}")]
+    BadResolver {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A length of time that is not one, or not one that the key takes.
+    #[error("bad duration: {key} is {text}, which {why}")]
+    BadDuration {
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// More items than a key takes.
+    #[error("too many {key}: {count}, of at most {max}")]
+    TooMany {
+        /// The key.
+        key: &'static str,
+        /// How many were written.
+        count: usize,
+        /// How many there can be.
+        max: usize,
+    },
     /// A port or a range of ports that is not one.
     #[error("bad port: {text} {why}")]
     BadPort {
@@ -178,13 +214,19 @@ pub enum Problem {
     /// More than one of `allow`, `ask` and `deny` in one rule.
     #[error("two verdicts in one rule")]
     TwoVerdicts,
+    /// Both `connect` and `ask` in one case.
+    #[error("two places in one case")]
+    TwoPlaces,
+    /// A case that asks for a name, of a policy that does not look at questions.
+    #[error("the policy has no rules by name, so nothing decides which names may be asked for")]
+    NoLookups,
     /// Two ways to recognise a process in one match.
     #[error("two keys in one match")]
     TwoMatches,
     /// The same thing said twice.
     #[error("repeated rule: {what} is already on line {first}")]
     Repeated {
-        /// Verdict, network, port and protocol.
+        /// Verdict, network or name, port and protocol.
         what: String,
         /// The line that says it first.
         first: u32,
@@ -192,7 +234,7 @@ pub enum Problem {
     /// A thing said, and its opposite.
     #[error("contradiction: {what}, but line {first} says {other}")]
     Contradiction {
-        /// Verdict, network, port and protocol.
+        /// Verdict, network or name, port and protocol.
         what: String,
         /// The line that says the opposite.
         first: u32,
@@ -202,7 +244,7 @@ pub enum Problem {
     /// A rule that can never decide.
     #[error(
         "unreachable rule: {id} never decides, \
-         more specific rules for the same networks cover all of it"
+         more specific rules for the same networks and names cover all of it"
     )]
     Unreachable {
         /// The rule's id.
@@ -211,18 +253,21 @@ pub enum Problem {
     /// More than [`super::MAX_RULES`] rules.
     #[error("too many rules: {0}, of at most {max}", max = super::MAX_RULES)]
     TooManyRules(usize),
-    /// More than [`super::MAX_TERMS`] pairs of a network and a port range.
-    #[error("too many rules: more than {} pairs of a network and a port range", super::MAX_TERMS)]
-    TooManyTerms,
-    /// More port rules for one network than the kernel can hold.
+    /// More than [`super::MAX_TERMS`] pairs of a network or name and a port range.
     #[error(
-        "too many port rules: more than {max} apply to {network} (rule {id})",
+        "too many rules: more than {} pairs of a network or name and a port range",
+        super::MAX_TERMS
+    )]
+    TooManyTerms,
+    /// More port rules for one network or name than the kernel can hold.
+    #[error(
+        "too many port rules: more than {max} apply to {subject} (rule {id})",
         max = super::MAX_PORT_RULES
     )]
     TooManyPortRules {
-        /// The network.
-        network: String,
-        /// The rule whose network it is.
+        /// The network or name.
+        subject: String,
+        /// The rule that speaks of it.
         id: String,
     },
     /// A policy for which the kernel's tables have no room.

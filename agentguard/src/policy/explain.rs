@@ -6,7 +6,9 @@ use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
 use super::builtin::{RULE_LOOKUP_ID, RULE_MANAGERS_ID};
+use super::dns::{Dns, in_words};
 use super::model::{EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA_ID, User};
+use super::network::Network;
 use super::ports::Ports;
 use super::report::visible;
 use super::terms::{METADATA, is_implied};
@@ -58,10 +60,11 @@ fn match_in_words(found: &Match) -> String {
 fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
     if section.rules.is_empty() && section.default == Verdict::Deny {
         writeln!(out, "  No host may be reached.")?;
+        lookups(out, section)?;
         return builtin(out);
     }
     for rule in &section.rules {
-        if !rule.networks.is_empty() {
+        if !rule.networks.is_empty() || !rule.names.is_empty() {
             writeln!(out, "  {}", rule_in_words(rule))?;
         }
         if !rule.sockets.is_empty() {
@@ -86,7 +89,45 @@ fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
              fewest protocols; then deny beats ask beats allow."
         )?;
     }
+    lookups(out, section)?;
     builtin(out)
+}
+
+/// How names are looked up, where the policy speaks of them.
+fn lookups(out: &mut String, section: &EgressSection) -> std::fmt::Result {
+    let Some(dns) = section.lookups() else { return Ok(()) };
+    if section.rules.iter().any(|rule| !rule.names.is_empty()) {
+        writeln!(
+            out,
+            "  Names: an address that a name was answered with is decided by the name, where no \
+             rule speaks\n    of the address. The name itself decides before *.example.com, and a \
+             longer one before a shorter."
+        )?;
+    }
+    let asked = match section.default {
+        Verdict::Allow => "whatever no rule denies on every port",
+        _ => "what a rule allows on some port",
+    };
+    writeln!(out, "  Names that may be looked up: {asked}; by asking {}.", resolvers(&dns))?;
+    let inside: Vec<String> = dns.inside.iter().map(ToString::to_string).collect();
+    let except = match inside.as_slice() {
+        [] => String::new(),
+        networks => format!(", except in {}", networks.join(", ")),
+    };
+    writeln!(
+        out,
+        "  Answers that count for no name: addresses of this host, its network and its \
+         cloud{except}."
+    )?;
+    let (floor, cap) = (in_words(dns.floor), in_words(dns.cap));
+    writeln!(out, "  An answer counts for as long as it says, at least {floor}, at most {cap}.")
+}
+
+fn resolvers(dns: &Dns) -> String {
+    let system = dns.system.then(|| "the host's resolvers (/etc/resolv.conf)".to_owned());
+    let listed = dns.resolvers.iter().map(|address| Network::new(*address, 128).to_string());
+    let all: Vec<String> = system.into_iter().chain(listed).collect();
+    format!("{} and no others, on port 53", all.join(", "))
 }
 
 /// What holds without being said.
@@ -110,8 +151,9 @@ fn sockets_in_words(rule: &EgressRule) -> String {
 }
 
 fn rule_in_words(rule: &EgressRule) -> String {
-    let networks: Vec<String> =
-        rule.networks.iter().map(|network| network.value.to_string()).collect();
+    let networks = rule.networks.iter().map(|network| network.value.to_string());
+    let names = rule.names.iter().map(|name| name.value.to_string());
+    let places: Vec<String> = networks.chain(names).collect();
     let ports = match (rule.implied_ports, rule.verdict) {
         _ if rule.protocols == Protocols::ICMP => "no port in particular".to_owned(),
         (true, Verdict::Allow | Verdict::Ask) => "port 443 (no ports are given)".to_owned(),
@@ -130,7 +172,7 @@ fn rule_in_words(rule: &EgressRule) -> String {
         _ => "TCP and UDP",
     };
     let (id, verdict) = (&rule.id, rule.verdict.as_str());
-    format!("{id}: {verdict} {} on {ports}, {protocols}.", networks.join(", "))
+    format!("{id}: {verdict} {} on {ports}, {protocols}.", places.join(", "))
 }
 
 fn ports_in_words(ports: Ports) -> String {

@@ -7,8 +7,10 @@ use std::path::Path;
 use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
+use super::dns::Dns;
 use super::document::{EgressDocument, MatchDocument, PolicyDocument, RuleDocument};
 use super::error::Problem;
+use super::host::HostName;
 use super::model::{EgressRule, EgressSection, Match, Mode, Policy};
 use super::names::{is_agent, read_match, refuse_id};
 use super::network::{Network, Refusal};
@@ -115,10 +117,11 @@ fn egress(document: EgressDocument, report: &mut Report<'_>) -> EgressSection {
             Verdict::Deny
         }
     };
+    let dns = document.dns.as_ref().map(|dns| Dns::of(dns, report));
     let rules = rules(&document.rules.unwrap_or_default(), report);
     check::ids(&rules, report);
     check::rules(&rules, report);
-    EgressSection { default, rules }
+    EgressSection { default, rules, dns }
 }
 
 /// The rules that are in order by themselves.
@@ -136,6 +139,7 @@ fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule>
         };
         terms = terms
             .saturating_add(rule.networks.len().saturating_mul(rule.ports.len()))
+            .saturating_add(rule.names.len().saturating_mul(rule.ports.len()))
             .saturating_add(rule.sockets.len());
         if terms > MAX_TERMS {
             let mend = "join neighbouring networks, or write port ranges";
@@ -151,8 +155,11 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
     let place = document.place?;
     let errors = report.count();
     let (verdict, texts) = what(document, place, report)?;
-    let (sockets, networks): (Vec<_>, Vec<_>) =
+    let (sockets, hosts): (Vec<_>, Vec<_>) =
         texts.texts.iter().partition(|text| SocketName::is_one(&text.value));
+    let (names, networks): (Vec<_>, Vec<_>) =
+        hosts.into_iter().partition(|text| HostName::is_one(&text.value));
+    let names = read_all(names, HostName::parse, report);
     let networks = read_all(networks, Network::parse, report);
     let sockets = read_all(sockets, SocketName::parse, report);
     let protocols = match &document.protocol {
@@ -167,7 +174,8 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
         None => vec![Sited::new(Ports::HTTPS, place)],
     };
     if report.count() == errors {
-        out_of_place(document, protocols, networks.is_empty(), report);
+        let only_sockets = networks.is_empty() && names.is_empty();
+        out_of_place(document, protocols, only_sockets, report);
     }
     let id = id(number, document.id.as_ref(), report);
     (report.count() == errors && !document.broken).then_some(EgressRule {
@@ -175,6 +183,7 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
         id,
         verdict,
         networks,
+        names,
         sockets,
         ports,
         implied_ports: document.ports.is_none(),
@@ -236,7 +245,8 @@ fn out_of_place(
     }
 }
 
-fn read_all<'t, T>(
+/// Reads each text with `read`; what it refuses goes to the report.
+pub(super) fn read_all<'t, T>(
     texts: impl IntoIterator<Item = &'t Sited<String>>,
     read: impl Fn(&str) -> Result<T, Refusal>,
     report: &mut Report<'_>,

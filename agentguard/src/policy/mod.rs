@@ -13,10 +13,12 @@ mod cases;
 mod check;
 mod compile;
 mod compiled;
+mod dns;
 mod document;
 mod error;
 mod explain;
 mod fields;
+mod host;
 mod meaning;
 mod model;
 mod names;
@@ -29,6 +31,8 @@ mod schema;
 mod set;
 mod shape;
 mod socket;
+mod tables;
+mod target;
 mod terms;
 #[cfg(test)]
 mod tests;
@@ -39,8 +43,10 @@ use agentguard_common::egress::{BLOCK_RULES, INLINE_RULES};
 pub use builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID, builtin_sockets};
 pub use cases::{CaseOutcome, run_cases};
 pub use compiled::Compiled;
+pub use dns::Dns;
 pub use error::{Excerpt, PolicyError, PolicyErrors, Problem};
 pub use explain::explain;
+pub use host::HostName;
 pub use model::{
     EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, User,
 };
@@ -50,6 +56,7 @@ pub use ports::Ports;
 pub use schema::schema;
 pub use set::PolicySet;
 pub use socket::SocketName;
+pub(crate) use target::Target;
 
 /// How long a policy file may be.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -57,10 +64,12 @@ pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 pub const MAX_NODES: usize = 2_000_000;
 /// How many rules a policy may have.
 pub const MAX_RULES: usize = 100_000;
-/// How many pairs of a network and a port range its rules may make up.
+/// How many pairs of a network or name and a port range its rules may make up.
 pub const MAX_TERMS: usize = 262_144;
-/// How many port rules may apply to one network, those of the networks that cover
-/// it included and those that can never decide left out.
+/// How many port rules may apply to one network or name, those of what covers it
+/// included and those that can never decide left out.
 pub const MAX_PORT_RULES: usize = INLINE_RULES + BLOCK_RULES;
+/// How many resolvers a policy may list by address.
+pub const MAX_RESOLVERS: usize = 8;
 /// How many errors are kept for one file.
 pub const MAX_ERRORS: usize = 100;

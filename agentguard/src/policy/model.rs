@@ -6,6 +6,8 @@ use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
 use super::builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID};
+use super::dns::Dns;
+use super::host::HostName;
 use super::network::Network;
 use super::place::{Place, Sited};
 use super::ports::Ports;
@@ -88,6 +90,18 @@ pub struct EgressSection {
     pub default: Verdict,
     /// The rules, in the order of the file.
     pub rules: Vec<EgressRule>,
+    /// How names are looked up, where the file says so.
+    pub dns: Option<Dns>,
+}
+
+impl EgressSection {
+    /// How names are looked up. `None` where the policy does not speak of names, so that
+    /// questions to resolvers are connections like others.
+    #[must_use]
+    pub fn lookups(&self) -> Option<Dns> {
+        let named = self.rules.iter().any(|rule| !rule.names.is_empty());
+        self.dns.clone().or_else(|| named.then(Dns::default))
+    }
 }
 
 /// One rule for the network.
@@ -101,6 +115,8 @@ pub struct EgressRule {
     pub verdict: Verdict,
     /// For which networks.
     pub networks: Vec<Sited<Network>>,
+    /// For which names of hosts.
+    pub names: Vec<Sited<HostName>>,
     /// For which unix sockets.
     pub sockets: Vec<Sited<SocketName>>,
     /// For which ports.

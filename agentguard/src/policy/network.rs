@@ -159,20 +159,8 @@ fn not_an_address(text: &str) -> Refusal {
         let mend = "write the networks that make it up";
         return bad(text, "is a range of addresses", mend);
     }
-    if is_name(text) {
-        let mend = "name the address or network (CIDR) for now";
-        return (Problem::NotSupported(format!("rules by name: {}", quoted(text))), mend.into());
-    }
     let mend = "write an address such as 10.20.0.1, or a network such as 10.20.0.0/16";
     bad(text, "is neither an address nor a network", mend)
-}
-
-/// Whether a text looks like a host's name, a pattern of names or a URL.
-fn is_name(text: &str) -> bool {
-    let name = |c: char| c.is_alphanumeric() || "-_.*:/".contains(c);
-    // Without the check for colons, a mistyped IPv6 address would be a name.
-    let colons = text.replace("://", "").matches(':').count();
-    text.chars().any(char::is_alphabetic) && text.chars().all(name) && colons <= 1
 }
 
 impl fmt::Display for Network {

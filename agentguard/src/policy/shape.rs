@@ -92,9 +92,24 @@ shape!(
     { "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0, "maximum": 4_294_967_294_u32 }] }
 );
 shape!(
-    /// An address, a network or a unix socket.
+    /// An address, a network, a host's name or a unix socket.
     NetworkText, "Network",
-    { "type": "string", "pattern": "^([0-9a-fA-F:.]+(/[0-9]{1,3})?|unix:[/@].+)$" }
+    {
+        "type": "string",
+        "pattern": "^([0-9a-fA-F:.]+(/[0-9]{1,3})?|(\\*\\.)?[^*:/?#@\\s]+|unix:[/@].+)$"
+    }
+);
+shape!(
+    /// An address or a network.
+    CidrText, "Cidr", { "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" }
+);
+shape!(
+    /// The address of a resolver, or the word system.
+    ResolverText, "Resolver", { "type": "string", "pattern": "^([0-9a-fA-F:.]+|system)$" }
+);
+shape!(
+    /// A length of time.
+    DurationText(String), "Duration", { "type": "string", "pattern": "^[0-9]+[smhd]$" }
 );
 shape!(
     /// A port, a range of ports or the word any.

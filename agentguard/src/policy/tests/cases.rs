@@ -41,6 +41,40 @@ fn cases_pass_and_fail() {
 }
 
 #[test]
+fn cases_of_names() {
+    let policy = valid(&with_egress(
+        "  rules:
+    - allow: '*.github.com'
+    - { deny: gist.github.com, id: no-gists }
+",
+    ));
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cases.yaml");
+    let cases = "- { connect: 'api.github.com:443/tcp', expect: allow, rule: egress.1 }
+- { connect: 'tcp://gist.github.com:443', expect: deny, rule: no-gists }
+- { connect: 'github.com:443', expect: deny }
+- { ask: API.github.com., expect: allow }
+- { ask: gist.github.com, expect: deny, rule: no-gists }
+- { ask: github.com, expect: allow }
+";
+    fs::write(&path, cases).unwrap();
+    let outcomes = run_cases(&policy, &path).unwrap();
+    let passed: Vec<bool> = outcomes.iter().map(CaseOutcome::passed).collect();
+    assert_eq!(passed, [true, true, true, true, true, false]);
+    assert_eq!(outcomes[4].connect, "dns:gist.github.com");
+    for (case, said) in [
+        ("{ ask: '*.github.com', expect: deny }", "bad name: *.github.com is more than one name"),
+        ("{ ask: a.test, connect: 'a.test:1', expect: deny }", "two places in one case"),
+        ("{ connect: 'a.test', expect: deny }", "bad value: connect is a.test"),
+        ("{ connect: 'localhost:80', expect: deny }", "bad name: localhost is this host"),
+    ] {
+        fs::write(&path, format!("- {case}\n")).unwrap();
+        let errors = run_cases(&policy, &path).unwrap_err();
+        assert_eq!(errors.errors[0].problem.to_string(), said, "{errors}");
+    }
+}
+
+#[test]
 fn bad_cases() {
     for (cases, problem) in [
         ("", "lists nothing: the file is empty"),
@@ -48,6 +82,10 @@ fn bad_cases() {
         ("- connect: 10.0.0.1:443", "missing: expect in a case"),
         ("- {connect: 10.0.0.1, expect: deny}", "bad value: connect is 10.0.0.1"),
         ("- {connect: '10.0.0.1:80/sctp', expect: deny}", "bad value: protocol is sctp"),
+        (
+            "- {ask: a.test, expect: deny}",
+            "the policy has no rules by name, so nothing decides which names may be asked for",
+        ),
         ("- {connect: '10.0.0.1:80', expect: maybe}", "bad value: expect is maybe"),
         (
             "- {connect: '10.0.0.1:80', expects: deny, expect: deny}",

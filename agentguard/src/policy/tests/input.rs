@@ -39,7 +39,7 @@ fn use_up(bytes: &[u8]) {
             let _ = errors.to_string();
         }
     }
-    let _ = parse_cases(Path::new("c.yaml"), bytes).map_err(|errors| errors.to_string());
+    let _ = parse_cases(Path::new("c.yaml"), bytes, true).map_err(|errors| errors.to_string());
 }
 
 /// Pieces of the language in any order.
@@ -95,6 +95,21 @@ fn pieces() -> impl Strategy<Value = String> {
         "\\x",
         "connect: ",
         "expect: ",
+        "ask: ",
+        "  dns:\n",
+        "resolvers: ",
+        "inside: ",
+        "floor: ",
+        "cap: ",
+        "5m",
+        "system",
+        "*.",
+        "a.test",
+        ".",
+        "dns:",
+        "tcp://",
+        "\u{1f980}",
+        "xn--",
     ]);
     prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }

@@ -126,7 +126,7 @@ fn networks_below_one_list_share_its_block() {
 fn errors_beyond_the_first_hundred_are_counted() {
     let mut text = with_egress("  rules:\n");
     for _ in 0..1000 {
-        text.push_str("    - allow: x\n");
+        text.push_str("    - allow: x/y\n");
     }
     let errors = parse(&text).unwrap_err();
     assert_eq!((errors.errors.len(), errors.left_out), (MAX_ERRORS, 900));

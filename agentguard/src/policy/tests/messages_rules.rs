@@ -83,18 +83,6 @@ fn texts_that_are_no_networks() {
 }
 
 #[test]
-fn names_are_not_supported_yet() {
-    for text in ["api.anthropic.com", "*.github.com", "localhost", "https://example.com/x", "a:80"]
-    {
-        let mend = "name the address or network (CIDR) for now".to_owned();
-        assert_eq!(
-            about_network(text),
-            (format!("not supported yet: rules by name: {text}"), mend)
-        );
-    }
-}
-
-#[test]
 fn verdicts_are_allow_and_deny() {
     says(
         &with_egress(
@@ -272,7 +260,7 @@ p.yaml:6:14: repeated rule: allow 10.0.0.4, port 443, tcp and udp is already on 
 p.yaml:8:13: contradiction: deny 10.0.0.4, port 443, tcp, but line 5 says allow
     8 |     - deny: 10.0.0.4
       |             ^
-      = keep one, or narrow one to fewer addresses or ports
+      = keep one, or narrow one to fewer addresses, names or ports
 p.yaml:12:19: repeated rule: deny 10.0.0.5, port 80, tcp and udp is already on line 12
    12 |       ports: [80, 80]
       |                   ^
@@ -302,10 +290,10 @@ fn rules_that_never_decide() {
 ",
         ),
         r"
-p.yaml:7:7: unreachable rule: late never decides, more specific rules for the same networks cover all of it
+p.yaml:7:7: unreachable rule: late never decides, more specific rules for the same networks and names cover all of it
     7 |     - deny: [10.0.0.6, 10.0.0.7]
       |       ^
-      = remove it, or give it a network or ports that the others leave open
+      = remove it, or give it a network, a name or ports that the others leave open
 ",
     );
     // One network of the rule, or one protocol, is enough to live on.

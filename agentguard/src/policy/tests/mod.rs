@@ -7,6 +7,7 @@ mod input;
 mod limits;
 mod messages;
 mod messages_rules;
+mod names;
 mod oracle;
 mod random;
 mod round_trip;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use agentguard_common::net::{Address, Destination, Protocols};
+use agentguard_common::verdict::Verdict;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -12,8 +13,10 @@ use super::super::{Network, Ports};
 /// A rule as a test knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
-    pub(super) deny: bool,
+    pub(super) verdict: Verdict,
     pub(super) networks: Vec<Network>,
+    /// Names; all below one where they begin with a star.
+    pub(super) names: Vec<String>,
     pub(super) ports: Vec<Ports>,
     pub(super) protocols: Protocols,
 }
@@ -68,11 +71,34 @@ fn protocols() -> impl Strategy<Value = Protocols> {
     select(vec![Protocols::TCP, Protocols::UDP, Protocols::ANY, Protocols::ANY])
 }
 
+/// Names of few labels, so that they are below one another.
+pub(super) fn name() -> impl Strategy<Value = String> {
+    prop::collection::vec(select(vec!["a", "b", "a-b", "ab"]), 1..5)
+        .prop_map(|labels| labels.join("."))
+}
+
+fn pattern() -> impl Strategy<Value = String> {
+    (name(), any::<bool>())
+        .prop_map(|(name, star)| format!("{}{name}", ["", "*."][usize::from(star)]))
+}
+
 fn rule() -> impl Strategy<Value = Rule> {
-    let networks = prop::collection::vec(network(), 1..4);
+    let verdict = select(vec![Verdict::Allow, Verdict::Allow, Verdict::Deny, Verdict::Ask]);
+    let places = prop_oneof![
+        2 => (prop::collection::vec(network(), 1..4), Just(Vec::new())),
+        2 => (Just(Vec::new()), prop::collection::vec(pattern(), 1..4)),
+        1 => (prop::collection::vec(network(), 1..3), prop::collection::vec(pattern(), 1..3)),
+    ];
     let ports = prop::collection::vec(ports(), 1..4);
-    (any::<bool>(), networks, ports, protocols())
-        .prop_map(|(deny, networks, ports, protocols)| Rule { deny, networks, ports, protocols })
+    (verdict, places, ports, protocols()).prop_map(
+        |(verdict, (networks, names), ports, protocols)| Rule {
+            verdict,
+            networks,
+            names,
+            ports,
+            protocols,
+        },
+    )
 }
 
 pub(super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
@@ -130,15 +156,16 @@ pub(super) fn written(rules: &[Rule], allow_by_default: bool) -> String {
         text.push_str("    []\n");
     }
     for rule in rules {
-        let verdict = if rule.deny { "deny" } else { "allow" };
-        let networks: Vec<String> = rule.networks.iter().map(network_text).collect();
+        let verdict = rule.verdict.as_str();
+        let names = rule.names.iter().map(|name| format!("\"{name}\""));
+        let places: Vec<String> = rule.networks.iter().map(network_text).chain(names).collect();
         let ports: Vec<String> = rule.ports.iter().map(|ports| ports_text(*ports)).collect();
         let protocols = match rule.protocols {
             Protocols::TCP => "tcp",
             Protocols::UDP => "[udp]",
             _ => "[udp, tcp]",
         };
-        writeln!(text, "    - {verdict}: [{}]", networks.join(", ")).unwrap();
+        writeln!(text, "    - {verdict}: [{}]", places.join(", ")).unwrap();
         writeln!(text, "      ports: [{}]", ports.join(", ")).unwrap();
         writeln!(text, "      protocol: {protocols}").unwrap();
     }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
+use agentguard_common::net::Address;
 use agentguard_common::verdict::Verdict;
 use proptest::prelude::*;
 
-use super::super::{EgressRule, Match, Policy, User};
+use super::super::{Dns, EgressRule, Match, Network, Policy, User};
 use super::random::{network_text, ports_text, rules, written};
 use super::{cases, parse, valid};
 
@@ -35,12 +36,31 @@ fn rendered(policy: &Policy) -> String {
     for rule in &policy.egress.rules {
         render_rule(&mut text, rule);
     }
+    if let Some(dns) = &policy.egress.dns {
+        render_dns(&mut text, dns);
+    }
     text
 }
 
+fn render_dns(text: &mut String, dns: &Dns) {
+    let address = |address: &Address| network_text(&Network::new(*address, 128));
+    let listed = dns.resolvers.iter().map(|resolver| address(resolver).replace("/128", ""));
+    let system = dns.system.then(|| "system".to_owned());
+    let resolvers: Vec<String> =
+        listed.map(|listed| listed.replace("/32", "")).chain(system).collect();
+    writeln!(text, "  dns:\n    resolvers: [{}]", resolvers.join(", ")).unwrap();
+    if !dns.inside.is_empty() {
+        let inside: Vec<String> = dns.inside.iter().map(network_text).collect();
+        writeln!(text, "    inside: [{}]", inside.join(", ")).unwrap();
+    }
+    writeln!(text, "    floor: {}s\n    cap: {}s", dns.floor, dns.cap).unwrap();
+}
+
 fn render_rule(text: &mut String, rule: &EgressRule) {
-    let networks: Vec<String> = rule.networks.iter().map(|at| network_text(&at.value)).collect();
-    writeln!(text, "    - {}: [{}]", rule.verdict.as_str(), networks.join(", ")).unwrap();
+    let networks = rule.networks.iter().map(|at| network_text(&at.value));
+    let names = rule.names.iter().map(|at| format!("\"{}\"", at.value));
+    let places: Vec<String> = networks.chain(names).collect();
+    writeln!(text, "    - {}: [{}]", rule.verdict.as_str(), places.join(", ")).unwrap();
     if !rule.implied_ports {
         let ports: Vec<String> = rule.ports.iter().map(|at| ports_text(at.value)).collect();
         writeln!(text, "      ports: [{}]", ports.join(", ")).unwrap();
@@ -58,13 +78,14 @@ fn said(policy: &Policy) -> impl PartialEq + std::fmt::Debug + use<> {
         .map(|rule| {
             let networks: Vec<_> = rule.networks.iter().map(|network| network.value).collect();
             let ports: Vec<_> = rule.ports.iter().map(|ports| ports.value).collect();
+            let names: Vec<_> = rule.names.iter().map(|name| name.value.clone()).collect();
             let (number, id, verdict) = (rule.number, rule.id.clone(), rule.verdict);
-            (number, id, verdict, networks, ports, rule.implied_ports, rule.protocols)
+            (number, id, verdict, networks, names, ports, rule.implied_ports, rule.protocols)
         })
         .collect();
-    let default: Verdict = policy.egress.default;
+    let (default, dns): (Verdict, _) = (policy.egress.default, policy.egress.dns.clone());
     let matches = policy.matches.clone();
-    (policy.agent.clone(), policy.description.clone(), policy.mode, matches, default, rules)
+    (policy.agent.clone(), policy.description.clone(), policy.mode, matches, default, rules, dns)
 }
 
 #[test]
@@ -89,6 +110,12 @@ egress:
     - deny: 10.0.0.2
       ports: any
       protocol: udp
+    - ask: ['*.Example.com', bücher.example, 10.0.0.3]
+  dns:
+    resolvers: [10.0.0.53, 'fd00::53', system]
+    inside: [10.0.0.0/8, 169.254.169.254]
+    floor: 90s
+    cap: 2d
 ",
     );
     let again = valid(&rendered(&policy));

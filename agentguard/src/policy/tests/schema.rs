@@ -28,6 +28,7 @@ fn keys_are_those_that_are_read() {
             &schema["$defs"]["EgressRule"],
             "version: 1\nagent: a\negress:\n  rules:\n    - zzzzzz: 1\n",
         ),
+        (&schema["$defs"]["Dns"], "version: 1\nagent: a\negress:\n  dns:\n    zzzzzz: 1\n"),
         (&schema["$defs"]["Match"], "version: 1\nagent: a\nmatch:\n  - zzzzzz: 1\n"),
     ] {
         let offered = offered(text);
