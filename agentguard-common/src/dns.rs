@@ -7,8 +7,11 @@
 //! Nothing follows compression pointers, so there is no loop to fall into: the name that
 //! counts is the one in the question, which may not be compressed.
 
+use bytemuck::{Pod, Zeroable};
+
 use crate::name::{Key, NAME_BYTES};
 use crate::net::Address;
+use crate::opaque::cut;
 
 /// The most bytes of a message that are read; a longer answer is refused.
 pub const BYTES: usize = 16_384;
@@ -55,7 +58,7 @@ mod bit {
 
 #[inline(always)]
 fn byte(bytes: &[u8; BYTES], at: u32) -> u32 {
-    u32::from(bytes[(at & MASK) as usize])
+    u32::from(bytes[cut(at, MASK)])
 }
 
 #[inline(always)]
@@ -128,63 +131,68 @@ impl Header {
 }
 
 /// What is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
 pub struct Question {
-    /// The type of records.
-    pub kind: u16,
     /// Where the question ends.
     pub end: u32,
     /// The bytes of the name without its last dot, 0 for the root.
     pub name_len: u32,
+    /// How many labels the name has.
+    labels: u32,
+    /// The type of records.
+    pub kind: u16,
+    /// Zero.
+    pub reserved: u16,
 }
 
 /// Reads the question behind the header of a message of `len` bytes, and puts its name
-/// into `key`, whose name must be all zeros. `None` where there is none in order: a name
+/// into `key`, whose name must be all zeros. False where there is none in order: a name
 /// that is compressed or too long, has a dot or a NUL within a label, or ends beyond the
 /// message; a class that is not the internet's.
 ///
 /// Puts dots in the place of the lengths between labels, in the message itself.
-#[inline(always)]
+///
+/// What is found goes through memory, and the parts are functions of their own, so that
+/// the kernel's verifier forgets from one part to the next by which of hundreds of ways it
+/// came.
+#[inline(never)]
 #[expect(clippy::cast_possible_truncation, reason = "a word")]
-pub fn question(bytes: &mut [u8; BYTES], len: u32, key: &mut Key) -> Option<Question> {
-    let (end, labels) = mark(bytes, len)?;
-    if end + 5 > len {
-        return None;
+pub fn question(bytes: &mut [u8; BYTES], len: u32, key: &mut Key, to: &mut Question) -> bool {
+    if !mark(bytes, len, to) || to.end + 5 > len {
+        return false;
     }
+    let end = to.end;
     let (kind, class) = (word(bytes, end + 1), word(bytes, end + 3));
-    // Neither the length byte in front nor the NUL has a place. The root has none at all.
-    let chars = (end - HEADER).saturating_sub(1);
-    if chars >= NAME_BYTES as u32 || class != IN {
-        return None;
-    }
-    let odd = reverse(bytes, chars, key);
-    // Every dot is one that was put there, and there is no NUL.
-    if odd != labels.saturating_sub(1) {
-        return None;
-    }
-    Some(Question { kind: kind as u16, end: end + 5, name_len: chars })
+    to.kind = kind as u16;
+    to.end = end + 5;
+    class == IN && reverse(bytes, key, to)
 }
 
 /// Finds the NUL that ends the name in the question, and how many labels there are; puts
 /// dots between them.
-#[inline(always)]
-fn mark(bytes: &mut [u8; BYTES], len: u32) -> Option<(u32, u32)> {
+#[inline(never)]
+fn mark(bytes: &mut [u8; BYTES], len: u32, to: &mut Question) -> bool {
     let mut at = HEADER;
     for labels in 0..LABELS {
         if at >= len {
-            return None;
+            return false;
         }
         let label = byte(bytes, at);
         if label == 0 {
-            return Some((at, labels));
+            to.end = at;
+            to.labels = labels;
+            // Neither the length in front nor the NUL has a place. The root has none at all.
+            to.name_len = (at - HEADER).saturating_sub(1);
+            return true;
         }
         if label > LABEL_MAX {
-            return None;
+            return false;
         }
-        bytes[(at & NEAR) as usize] = b'.';
+        bytes[cut(at, NEAR)] = b'.';
         at += label + 1;
     }
-    None
+    false
 }
 
 /// A name begins behind the header and ends within so many bytes: the length that was
@@ -219,20 +227,22 @@ const fn count(bits: u64) -> u64 {
     (bits >> 7).wrapping_mul(each(1)) >> 56
 }
 
-/// Writes the `chars` bytes of a name, fewer than [`NAME_BYTES`], into the key: reversed,
-/// in small letters. Returns how many dots there are, and NULs, which count a thousand.
+/// Writes the name of a question into the key: reversed, in small letters. False where it
+/// is too long, or has a dot or a NUL within a label.
 ///
 /// Goes by words, from the name's end: eight bytes with a dozen instructions, and nothing
 /// for the verifier to choose.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "a small number")]
-fn reverse(bytes: &[u8; BYTES], chars: u32, key: &mut Key) -> u32 {
-    let mut left = chars;
+#[inline(never)]
+fn reverse(bytes: &[u8; BYTES], key: &mut Key, of: &Question) -> bool {
+    if of.name_len as usize >= NAME_BYTES {
+        return false;
+    }
+    let mut left = of.name_len;
     let mut odd = 0;
     let (words, rest) = key.name.as_chunks_mut::<8>();
     for place in words {
         if left == 0 {
-            return odd;
+            break;
         }
         let (word, here) = last_word(bytes, left);
         *place = word.to_le_bytes();
@@ -247,16 +257,17 @@ fn reverse(bytes: &[u8; BYTES], chars: u32, key: &mut Key) -> u32 {
         }
         odd += here;
     }
-    odd
+    // Every dot is one that was put there.
+    odd == of.labels.saturating_sub(1)
 }
 
 /// The last eight of the `left` bytes behind the name's first length, reversed, and zeros
-/// where there are fewer; and what of them is odd.
+/// where there are fewer; and how many dots they have, a NUL counting a thousand.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 fn last_word(bytes: &[u8; BYTES], left: u32) -> (u64, u32) {
     // What stands before the name is in the header, and is cut off again.
-    let at = ((HEADER + 1 + left - 8) & NEAR) as usize;
+    let at = cut(HEADER + 1 + left - 8, NEAR);
     let mut word = 0;
     for (number, byte) in (0u32..8).zip(&bytes[at..at + 8]) {
         word |= u64::from(*byte) << (56 - 8 * number);

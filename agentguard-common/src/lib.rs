@@ -6,6 +6,7 @@
 //! tests and under a fuzzer. Layouts are `#[repr(C)]` with explicit padding:
 //! they cross the boundary as bytes and are checked on arrival, see [`event`].
 #![no_std]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 pub mod adopt;
 pub mod answer;
@@ -17,6 +18,7 @@ pub mod map;
 pub mod name;
 pub mod net;
 pub mod offset;
+pub mod opaque;
 pub mod resolve;
 pub mod session;
 pub mod steering;

@@ -170,7 +170,7 @@ pub fn decide<T: egress::Table>(
 /// Whether an answer for a name of the policy may give this address: one outside, or one
 /// that the policy names. Where a cloud answers questions about the machine is only named
 /// by that very address.
-#[inline(always)]
+#[inline(never)]
 #[must_use]
 pub fn may_learn(policy: &PolicyEntry, address: Address) -> bool {
     if !address.is_inside() {
@@ -179,11 +179,17 @@ pub fn may_learn(policy: &PolicyEntry, address: Address) -> bool {
     let least = if address.is_metadata() { 128 } else { 0 };
     let mut named = false;
     for (at, prefix) in (0u8..).zip(&policy.inside) {
-        let fits = address.prefix(prefix.bits as u8) == prefix.address
-            && address.is_v4() == (prefix.address.is_v4() && prefix.bits >= 96);
-        named |= at < policy.inside_count && prefix.bits >= least && fits;
+        named |= at < policy.inside_count && prefix.bits >= least && holds(prefix, address);
     }
     named
+}
+
+/// Whether a network holds an address. One of IPv6 holds none of IPv4.
+#[inline(never)]
+#[expect(clippy::cast_possible_truncation, reason = "at most 128")]
+fn holds(prefix: &egress::Prefix, address: Address) -> bool {
+    address.prefix(prefix.bits as u8) == prefix.address
+        && address.is_v4() == (prefix.address.is_v4() && prefix.bits >= 96)
 }
 
 /// Whether a port is one of name servers, or of hosts that ask one another: where the

@@ -24,7 +24,6 @@ mod emit;
 mod kernel;
 mod maps;
 mod names;
-mod opaque;
 #[expect(dead_code, reason = "no record is longer than the stack")]
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]

@@ -15,7 +15,6 @@ mod hooks;
 mod kernel;
 mod maps;
 mod names;
-mod opaque;
 mod packet;
 mod scratch;
 mod session;

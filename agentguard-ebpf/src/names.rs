@@ -52,7 +52,7 @@ pub(crate) fn ruling(
 
 /// Remembers that a name with a list of port rules was answered with an address. Without
 /// room, it is not remembered, and counted.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32) {
     let key = LearnKey { address, session: label.session, namespace: label.namespace, reserved: 0 };
     let reference = Reference::new(list, until);
@@ -78,7 +78,7 @@ pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32
 
 /// Puts a reference into a value, in the place of one to the same list, of one that has
 /// ended, or, where all places are taken, of one of the others.
-#[inline(always)]
+#[inline(never)]
 fn refer(learned: *mut Learned, reference: Reference) {
     let now = session::seconds();
     let mut carried = reference;
@@ -106,7 +106,7 @@ fn refer(learned: *mut Learned, reference: Reference) {
 }
 
 /// Whether the session may learn one more address in this window.
-#[inline(always)]
+#[inline(never)]
 fn has_room(label: &SocketLabel) -> bool {
     let Some(counts) = session::counts(&label.of_maker()) else { return false };
     let now = u64::from(session::seconds());

@@ -3,6 +3,7 @@
 use agentguard_common::net::{
     AF_INET, AF_INET6, Address, Destination, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP,
 };
+use agentguard_common::opaque;
 use agentguard_common::session::SocketLabel;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
@@ -149,7 +150,7 @@ impl Packet {
         }
         // Says to the verifier what has just been checked: it forgets it where the
         // compiler keeps the number in two places.
-        let len = (len - 1 & MAX - 1) + 1;
+        let len = opaque::cut(len - 1, MAX - 1) as u32 + 1;
         // SAFETY: by the contract above.
         unsafe { bpf_skb_load_bytes(self.skb.cast(), at, to.cast(), len) == 0 }
     }

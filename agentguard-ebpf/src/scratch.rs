@@ -58,8 +58,16 @@ pub(crate) struct Desk {
     pub(crate) bytes: [u8; dns::BYTES],
     /// The name that it asks for.
     pub(crate) key: name::Key,
+    /// What the message asks for.
+    pub(crate) question: dns::Question,
     /// The question, while it waits for its answer.
     pub(crate) asked: resolve::Asked,
+    /// The walk through it, while it is read.
+    pub(crate) walk: dns::Walk,
+    /// What the last step of the walk came upon, a [`dns::Step`].
+    pub(crate) step: u32,
+    /// 1 where an address was not to be learned.
+    pub(crate) rebinding: u32,
     /// The record about it.
     pub(crate) record: event::Dns,
     busy: u64,

@@ -3,18 +3,19 @@
 
 use agentguard_common::counter::Count;
 use agentguard_common::dns::{self, Header, Step, Walk};
-use agentguard_common::event::{ANSWERED, Kind, flag};
+use agentguard_common::event::{ANSWERED, Kind};
 use agentguard_common::name::{self, NAME_BYTES};
 use agentguard_common::net::{Address, IPPROTO_TCP};
-use agentguard_common::resolve::{self, Asked, AskedKey};
+use agentguard_common::opaque;
+use agentguard_common::resolve::{self, AskedKey};
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{RULE_NONE, Reason, Verdict};
 use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable;
 
 use super::egress::Ground;
-use super::question::fill;
-use crate::emit::{self, Ring};
+use super::question::tell;
+use crate::emit;
 use crate::maps::ASKED;
 use crate::packet::{Facts, Packet};
 use crate::scratch::Desk;
@@ -47,42 +48,29 @@ fn one(
     desk: &mut Desk,
 ) -> bool {
     let (at, len) = message(packet, facts);
-    desk.key = name::Key::zeroed();
-    let read = read(packet, desk, at, len);
-    let now = session::seconds();
-    let outcome = match &read {
-        None => Err(Reason::Malformed),
-        Some(read) => claim(packet, facts, desk, read),
-    };
-    let flags = if ground.observed { flag::OBSERVED } else { 0 };
-    fill(&mut desk.record, Kind::Answer, label, flags);
-    let (list, rule, reason) = match outcome {
-        Ok(Some(asked)) => (asked.list, asked.rule, Reason::Rule),
+    desk.record.resolver = facts.from.address.octets();
+    desk.record.port = facts.from.port;
+    desk.record.protocol = facts.protocol;
+    desk.record.rule = RULE_NONE;
+    let what = match read(packet, desk, at, len) {
+        READ if claim(desk, packet.cookie(), &facts.from.address) => {
+            learn_all(desk, len, label, ground)
+        }
+        READ => Reason::Unasked as u64,
         // A refusal to one of the questions, of which it does not say which.
-        Ok(None) => return true,
-        Err(reason) => (0, RULE_NONE, reason),
+        GIVEN_UP => return true,
+        _ => Reason::Malformed as u64,
     };
-    let reason = match (&read, reason) {
-        (Some(read), Reason::Rule) => learn_all(desk, read, label, ground, list, now),
-        (_, reason) => reason,
-    };
-    let refused = matches!(reason, Reason::Malformed | Reason::Unasked);
-    if refused {
+    desk.record.reason = what as u8;
+    let passes = what == Reason::Rule as u64;
+    desk.record.verdict = if passes { Verdict::Allow } else { Verdict::Deny } as u8;
+    tell(desk, label, ground, Kind::Answer);
+    // An address inside is not learned, and the socket may see it.
+    let goes_on = passes || what == Reason::Rebinding as u64;
+    if !goes_on {
         emit::count(Kind::Answer, Count::Error);
     }
-    let passes = matches!(reason, Reason::Rule);
-    let record = &mut desk.record;
-    record.resolver = facts.from.address.octets();
-    record.port = facts.from.port;
-    record.protocol = facts.protocol;
-    record.kind = read.map_or(0, |read| read.kind);
-    record.verdict = if passes { Verdict::Allow } else { Verdict::Deny } as u8;
-    record.reason = reason as u8;
-    record.rule = rule;
-    record.policy = ground.policy.tag;
-    record.name = desk.key.name;
-    emit::emit(if passes { Ring::Activity } else { Ring::Decisions }, Kind::Answer, record);
-    !refused
+    goes_on
 }
 
 /// Where the message is: all of a datagram, or what stands behind its length in a segment.
@@ -96,157 +84,128 @@ fn message(packet: Packet, facts: &Facts) -> (u32, u32) {
     if len + 2 == facts.len { (facts.payload + 2, len) } else { (0, 0) }
 }
 
-/// An answer, as far as its question.
-#[derive(Clone, Copy)]
-struct Read {
-    header: Header,
-    kind: u16,
-    /// Where the question ends; 0 where it is not repeated.
-    end: u32,
-    len: u32,
-}
+/// What [`read`] says of an answer whose question is in order.
+const READ: u64 = 1;
+/// Of a refusal that does not repeat the question.
+const GIVEN_UP: u64 = 2;
 
-#[inline(always)]
-fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> Option<Read> {
+/// Reads an answer as far as its question.
+#[inline(never)]
+fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> u64 {
+    desk.key = name::Key::zeroed();
+    desk.question = dns::Question::zeroed();
     if len < dns::HEADER {
-        return None;
+        return 0;
     }
     // SAFETY: there is room for as much.
     if !unsafe { packet.copy::<{ dns::BYTES as u32 }>(at, desk.bytes.as_mut_ptr(), len) } {
-        return None;
+        return 0;
     }
     let header = Header::read(&desk.bytes);
     if header.gives_up() {
-        return Some(Read { header, kind: 0, end: 0, len });
+        return GIVEN_UP;
     }
-    if !header.answers() {
-        return None;
-    }
-    let question = dns::question(&mut desk.bytes, len, &mut desk.key)?;
-    Some(Read { header, kind: question.kind, end: question.end, len })
+    let reads =
+        header.answers() && dns::question(&mut desk.bytes, len, &mut desk.key, &mut desk.question);
+    if reads { READ } else { 0 }
 }
 
-/// Finds the question to an answer and takes it off the list; `None` for a refusal that
-/// needs none.
-#[inline(always)]
-fn claim(
-    packet: Packet,
-    facts: &Facts,
-    desk: &mut Desk,
-    read: &Read,
-) -> Result<Option<&'static Asked>, Reason> {
-    if read.end == 0 {
-        return Ok(None);
-    }
-    let key =
-        AskedKey { socket: packet.cookie(), id: read.header.id, kind: read.kind, reserved: 0 };
+/// Finds the question to an answer and takes it off the list; false where there is none.
+#[inline(never)]
+fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
+    let id = Header::read(&desk.bytes).id;
+    let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
     // SAFETY: the value stays readable for as long as the program runs. One that is
     // written over meanwhile is another question of the same socket, id and type.
-    let Some(asked) = (unsafe { ASKED.get(key) }) else { return Err(Reason::Unasked) };
-    let different = (asked.resolver.high ^ facts.from.address.high)
-        | (asked.resolver.low ^ facts.from.address.low)
-        | differ(&asked.name, &desk.key.name);
-    if different != 0 {
-        return Err(Reason::Unasked);
-    }
-    desk.asked = *asked;
-    let _ = ASKED.remove(key);
-    Ok(Some(asked))
-}
-
-/// Something else than 0 where two names differ.
-#[inline(always)]
-fn differ(one: &[u8; NAME_BYTES], other: &[u8; NAME_BYTES]) -> u64 {
-    let mut different = 0;
+    let Some(asked) = (unsafe { ASKED.get(key) }) else { return false };
+    let mut different = (asked.resolver.high ^ from.high) | (asked.resolver.low ^ from.low);
     for at in 0..NAME_BYTES {
-        different |= u64::from(one[at] ^ other[at]);
+        different |= u64::from(asked.name[at] ^ desk.key.name[at]);
     }
-    different
+    desk.asked.list = asked.list;
+    desk.record.rule = asked.rule;
+    if different != 0 {
+        return false;
+    }
+    let _ = ASKED.remove(key);
+    true
 }
 
-/// What the steps through an answer share.
+/// What the steps through an answer share. What changes is on the desk, of which the
+/// verifier knows nothing: it would walk a step anew for everything that it may find there.
 struct Lesson<'a> {
     desk: &'a mut Desk,
     label: &'a SocketLabel,
     ground: &'a Ground,
-    walk: Walk,
-    list: u32,
-    now: u32,
-    step: u32,
-    rebinding: u32,
 }
 
-/// Learns what an answer gives. The reason tells what is wrong with it, if anything is.
-#[inline(always)]
-fn learn_all(
-    desk: &mut Desk,
-    read: &Read,
-    label: &SocketLabel,
-    ground: &Ground,
-    list: u32,
-    now: u32,
-) -> Reason {
-    let walk = Walk::new(&read.header, read.end, read.len);
-    let step = Step::On as u32;
-    let mut lesson = Lesson { desk, label, ground, walk, list, now, step, rebinding: 0 };
+/// Learns what an answer gives. The [`Reason`] tells what is wrong with it, if anything is.
+#[inline(never)]
+fn learn_all(desk: &mut Desk, len: u32, label: &SocketLabel, ground: &Ground) -> u64 {
+    desk.walk = Walk::new(&Header::read(&desk.bytes), desk.question.end, len);
+    desk.rebinding = 0;
+    let mut lesson = Lesson { desk, label, ground };
     // SAFETY: the function has the type that the helper calls, and what it is given
     // lives longer than the call.
     unsafe {
         bpf_loop(dns::STEPS, one_step as *mut core::ffi::c_void, (&raw mut lesson).cast(), 0);
     }
-    let whole = lesson.step == Step::End as u32;
-    if lesson.rebinding != 0 {
+    let desk = lesson.desk;
+    let whole = desk.step == Step::End as u32;
+    let reason = if desk.rebinding != 0 {
         Reason::Rebinding
-    } else if whole || dns::is_cut(&read.header) {
+    } else if whole || dns::is_cut(&Header::read(&desk.bytes)) {
         Reason::Rule
     } else {
         Reason::Malformed
-    }
+    };
+    reason as u64
 }
 
 /// A step; 1 ends the loop.
 extern "C" fn one_step(_: u32, lesson: *mut Lesson<'_>) -> i64 {
     // SAFETY: what `learn_all` gave, which nobody else uses.
     let lesson = unsafe { &mut *lesson };
-    let step = lesson.walk.step(&lesson.desk.bytes);
-    lesson.step = step as u32;
-    match step {
-        Step::On => 0,
-        Step::Address => {
-            learn(lesson);
-            0
-        }
-        Step::End | Step::Malformed => 1,
+    let step = take_step(lesson.desk);
+    if step == Step::Address as u32 {
+        learn(lesson);
     }
+    i64::from(step == Step::End as u32 || step == Step::Malformed as u32)
 }
 
-#[inline(always)]
+#[inline(never)]
+fn take_step(desk: &mut Desk) -> u32 {
+    desk.step = desk.walk.step(&desk.bytes) as u32;
+    desk.step
+}
+
+#[inline(never)]
 fn learn(lesson: &mut Lesson<'_>) {
-    let address = lesson.walk.address;
-    let policy = lesson.ground.policy;
-    let may = resolve::may_learn(policy, address);
-    note(lesson, address, may);
-    if !may {
-        lesson.rebinding = 1;
-        return;
-    }
+    let Lesson { desk, label, ground } = lesson;
+    let address = desk.walk.address;
+    let may = resolve::may_learn(ground.policy, address);
+    note(desk, address, may);
     // Where names are allowed that no rule speaks of, so are their addresses.
-    if lesson.list != 0 {
-        let until = resolve::until(policy, lesson.walk.ttl, lesson.now);
-        names::learn(lesson.label, address, lesson.list, until);
+    if may && desk.asked.list != 0 {
+        let until = resolve::until(ground.policy, desk.walk.ttl, session::seconds());
+        names::learn(label, address, desk.asked.list, until);
     }
 }
 
 /// Writes an address into the record; the first one that is refused first of all.
 #[inline(always)]
-fn note(lesson: &mut Lesson<'_>, address: Address, may: bool) {
-    let record = &mut lesson.desk.record;
-    let at = if may || lesson.rebinding != 0 { record.count } else { 0 };
-    if let Some(place) = record.addresses.get_mut(at as usize) {
-        *place = address;
-        if record.count <= at {
-            record.count = at + 1;
+fn note(desk: &mut Desk, address: Address, may: bool) {
+    let count = desk.record.count;
+    let at = if may || desk.rebinding != 0 { count } else { 0 };
+    if !may {
+        desk.rebinding = 1;
+    }
+    if at < ANSWERED as u32 {
+        desk.record.addresses[opaque::cut(at, ANSWERED as u32 - 1)] = address;
+        if count <= at {
+            desk.record.count = at + 1;
         }
     }
-    const _: () = assert!(ANSWERED > 1);
 }
+
+const _: () = assert!(ANSWERED.is_power_of_two());

@@ -50,7 +50,7 @@ fn cgroup_skb_egress(ctx: SkBuffContext) -> i32 {
 }
 
 /// Drops a packet that no socket call decides on.
-#[inline(always)]
+#[inline(never)]
 fn refuse(label: &SocketLabel, facts: Option<&Facts>, reason: Reason) -> i32 {
     emit::count(Kind::Packet, Count::Seen);
     let ground = egress::ground(&label.of_maker());

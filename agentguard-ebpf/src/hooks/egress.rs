@@ -10,13 +10,13 @@ use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, State, TaskLabel};
 use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
-use agentguard_common::{dns, resolve};
+use agentguard_common::{dns, opaque, resolve};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
 use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
-use crate::{atomic, names, opaque, session, socket};
+use crate::{atomic, names, session, socket};
 
 /// A socket's address family, protocol and type.
 #[derive(Clone, Copy)]

@@ -1,16 +1,14 @@
 //! Questions for names on their way out: read, decided by the policy, remembered until
 //! their answer comes.
 
-use core::ptr;
-
 use agentguard_common::counter::Count;
 use agentguard_common::dns::{self, Header};
-use agentguard_common::event::{self, Kind, flag};
+use agentguard_common::event::{Kind, flag};
 use agentguard_common::name;
 use agentguard_common::net::IPPROTO_TCP;
 use agentguard_common::resolve::AskedKey;
 use agentguard_common::session::SocketLabel;
-use agentguard_common::verdict::{Reason, Ruling};
+use agentguard_common::verdict::{Reason, Ruling, Verdict};
 use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable;
 
@@ -96,83 +94,80 @@ fn one(case: &Case<'_>, len: u32) -> bool {
     emit::count(Kind::Question, Count::Seen);
     // SAFETY: a live map value that nobody else uses.
     let desk = unsafe { &mut *desk };
-    desk.key = name::Key::zeroed();
-    let read = read(packet, desk, case.at, len);
-    let (ruling, list) = match read {
-        Some(_) => {
-            desk.key.policy = ground.slot as u16;
-            desk.key.bits = name::WHOLE;
-            name::ask(&Maps, ground.policy, &desk.key)
-        }
-        None => (Ruling::closed(Reason::Malformed), 0),
-    };
-    let passes = ruling.verdict.passes();
-    if let (Some((id, kind)), true) = (read, passes || ground.observed) {
-        wait(
-            case,
-            desk,
-            AskedKey { socket: packet.cookie(), id, kind, reserved: 0 },
-            list,
-            &ruling,
-        );
-    } else if matches!(ruling.reason, Reason::Malformed) {
-        emit::count(Kind::Question, Count::Error);
+    let readable = read(packet, desk, case.at, len);
+    let passes = judge(desk, ground, readable);
+    if readable && (passes || ground.observed) {
+        wait(desk, packet.cookie(), facts);
     }
-    let flags = if ground.observed { flag::OBSERVED } else { 0 };
-    fill(&mut desk.record, Kind::Question, label, flags);
-    let record = &mut desk.record;
-    record.resolver = facts.to.address.octets();
-    record.port = facts.to.port;
-    record.protocol = facts.protocol;
-    record.kind = read.map_or(0, |(_, kind)| kind);
-    record.verdict = ruling.verdict as u8;
-    record.reason = ruling.reason as u8;
-    record.rule = ruling.rule;
-    record.policy = ground.policy.tag;
-    record.name = desk.key.name;
-    emit::emit(if passes { Ring::Activity } else { Ring::Decisions }, Kind::Question, record);
+    desk.record.resolver = facts.to.address.octets();
+    desk.record.port = facts.to.port;
+    desk.record.protocol = facts.protocol;
+    tell(desk, label, ground, Kind::Question);
     passes || ground.observed
 }
 
-/// Remembers a question until its answer comes.
-#[inline(always)]
-fn wait(case: &Case<'_>, desk: &mut Desk, key: AskedKey, list: u32, ruling: &Ruling) {
-    desk.asked.resolver = case.facts.to.address;
+/// Reads a question; false where there is none in order.
+#[inline(never)]
+fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> bool {
+    desk.key = name::Key::zeroed();
+    desk.question = dns::Question::zeroed();
+    if len < dns::HEADER || len > dns::QUESTION_MAX {
+        return false;
+    }
+    // SAFETY: there is room for more.
+    if !unsafe { packet.copy::<ROOM>(at, desk.bytes.as_mut_ptr(), len) } {
+        return false;
+    }
+    let header = Header::read(&desk.bytes);
+    if !header.asks() {
+        return false;
+    }
+    dns::question(&mut desk.bytes, len, &mut desk.key, &mut desk.question)
+        && dns::ends_well(&desk.bytes, len, &header, desk.question.end)
+}
+
+/// Decides a question, and writes the ruling into the record.
+#[inline(never)]
+fn judge(desk: &mut Desk, ground: &Ground, readable: bool) -> bool {
+    let (ruling, list) = if readable {
+        desk.key.policy = ground.slot as u16;
+        desk.key.bits = name::WHOLE;
+        name::ask(&Maps, ground.policy, &desk.key)
+    } else {
+        emit::count(Kind::Question, Count::Error);
+        (Ruling::closed(Reason::Malformed), 0)
+    };
     desk.asked.list = list;
     desk.asked.rule = ruling.rule;
+    desk.record.verdict = ruling.verdict as u8;
+    desk.record.reason = ruling.reason as u8;
+    desk.record.rule = ruling.rule;
+    ruling.verdict.passes()
+}
+
+/// Remembers a question until its answer comes.
+#[inline(never)]
+fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
+    desk.asked.resolver = facts.to.address;
     desk.asked.name = desk.key.name;
+    let id = Header::read(&desk.bytes).id;
+    let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
     // Without room for it, its answer will be one that was not asked for.
     if ASKED.insert(&key, &desk.asked, 0).is_err() {
         emit::count(Kind::Question, Count::Error);
     }
 }
 
-/// Reads a question; its id and the type of records it asks for.
-#[inline(always)]
-fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> Option<(u16, u16)> {
-    if len < dns::HEADER || len > dns::QUESTION_MAX {
-        return None;
-    }
-    // SAFETY: there is room for more.
-    if !unsafe { packet.copy::<ROOM>(at, desk.bytes.as_mut_ptr(), len) } {
-        return None;
-    }
-    let header = Header::read(&desk.bytes);
-    if !header.asks() {
-        return None;
-    }
-    let question = dns::question(&mut desk.bytes, len, &mut desk.key)?;
-    if !dns::ends_well(&desk.bytes, len, &header, question.end) {
-        return None;
-    }
-    Some((header.id, question.kind))
-}
-
-/// Begins a record anew.
-#[inline(always)]
-pub(super) fn fill(record: &mut event::Dns, kind: Kind, label: &SocketLabel, flags: u16) {
+/// Hands over the record, whose verdict, resolver and addresses have been written.
+#[inline(never)]
+pub(super) fn tell(desk: &mut Desk, label: &SocketLabel, ground: &Ground, kind: Kind) {
+    let record = &mut desk.record;
+    let flags = if ground.observed { flag::OBSERVED } else { 0 };
     record.header = emit::header_of_socket(kind, label, flags);
+    record.kind = desk.question.kind;
+    record.policy = ground.policy.tag;
+    record.name = desk.key.name;
+    let refused = record.verdict != Verdict::Allow as u8;
+    emit::emit(if refused { Ring::Decisions } else { Ring::Activity }, kind, record);
     record.count = 0;
-    // SAFETY: numbers, which may be zero.
-    unsafe { ptr::write_bytes(&raw mut record.addresses, 0, 1) };
 }
