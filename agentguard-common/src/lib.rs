@@ -18,6 +18,7 @@ pub mod net;
 pub mod offset;
 pub mod session;
 pub mod steering;
+pub mod tls;
 pub mod unix;
 pub mod verdict;
 
