@@ -1,0 +1,73 @@
+//! Whatever a task sends, the name of the server is read in bounded time, from whole
+//! messages only, the same however the bytes come, and never another than a server reads.
+
+#![no_main]
+
+use agentguard_common::tls::{BYTES, Outcome, STEPS, Walk};
+use libfuzzer_sys::fuzz_target;
+use rustls::server::Acceptor;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some(bytes) = bytes.get(..bytes.len().min(BYTES)) else { return };
+    let (outcome, name) = walk(bytes);
+    for len in [bytes.len() / 2, bytes.len().saturating_sub(1)] {
+        let (beginning, _) = walk(&bytes[..len]);
+        assert!(beginning == Outcome::NeedMore || beginning == outcome, "{len}: {beginning:?}");
+    }
+    assert_eq!(one_by_one(bytes), (outcome, name.clone()));
+    if let Some(theirs) = server(bytes) {
+        assert!(matches!(outcome, Outcome::Done(_) | Outcome::Malformed), "{outcome:?}");
+        if let (Outcome::Done(_), Some(theirs)) = (outcome, theirs) {
+            assert_eq!(name.to_ascii_lowercase(), theirs.into_bytes());
+        }
+    }
+});
+
+/// What a walk through all bytes says, and the name.
+fn walk(bytes: &[u8]) -> (Outcome, Vec<u8>) {
+    let mut buffer = [0xaa; BYTES];
+    buffer[..bytes.len()].copy_from_slice(bytes);
+    let mut walk = Walk::new(bytes.len() as u32);
+    let mut steps = 1;
+    while walk.step(&mut buffer) {
+        steps += 1;
+    }
+    assert!(steps <= STEPS && steps <= bytes.len() as u32 + 1, "{steps} steps");
+    (walk.outcome(), name(&walk, bytes.len(), &buffer))
+}
+
+/// The same, when each byte comes alone and is gone before the next.
+fn one_by_one(bytes: &[u8]) -> (Outcome, Vec<u8>) {
+    let mut buffer = [0; BYTES];
+    let mut walk = Walk::new(0);
+    for (at, byte) in bytes.iter().enumerate() {
+        assert_eq!(walk.outcome(), Outcome::NeedMore);
+        buffer[at] = *byte;
+        walk.more(at as u32 + 1);
+        walk.run(&mut buffer);
+        if walk.outcome() != Outcome::NeedMore {
+            break;
+        }
+    }
+    (walk.outcome(), name(&walk, bytes.len(), &buffer))
+}
+
+fn name(walk: &Walk, len: usize, buffer: &[u8; BYTES]) -> Vec<u8> {
+    let Outcome::Done(hello) = walk.outcome() else { return Vec::new() };
+    let range = hello.name_at as usize..(hello.name_at + hello.name_len) as usize;
+    assert!(range.end <= hello.end as usize && hello.end as usize <= len, "{hello:?}");
+    buffer[range].to_vec()
+}
+
+/// The name in a message that rustls takes; `None` where it does not.
+fn server(bytes: &[u8]) -> Option<Option<String>> {
+    let mut acceptor = Acceptor::default();
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        acceptor.read_tls(&mut rest).ok()?;
+        if let Some(accepted) = acceptor.accept().ok()? {
+            return Some(accepted.client_hello().server_name().map(str::to_owned));
+        }
+    }
+    None
+}
