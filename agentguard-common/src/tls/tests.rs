@@ -164,6 +164,7 @@ fn what_goes_before_the_server_answers_is_told() {
     let with = |kind, bytes: &[u8]| done(&hello(&[names(&[NAME]), extension(kind, bytes)]));
     assert_eq!(with(0xfe0d, &[0, 0, 1, 0, 1, 9]), (NAME.to_vec(), flag::ECH));
     assert_eq!(with(0xfe0d, &[1]), (NAME.to_vec(), 0), "what was encrypted, decrypted");
+    assert_eq!(with(0xfe0d, &[]), (NAME.to_vec(), 0), "of no type, and nothing in it");
     assert_eq!(with(42, &[]), (NAME.to_vec(), flag::EARLY_DATA));
     assert_eq!(with(0x2a2a, &[1, 2, 3]), (NAME.to_vec(), 0));
     assert_eq!(done(&hello(&[extension(0xfe0d, &[0])])), (vec![], flag::ECH | flag::NO_NAME));
@@ -208,6 +209,8 @@ fn broken_names_are_refused() {
         b"\0\x04\0\0\0a",
         b"\0\x04\0\0\x02a",
         b"\0\x04\0\0\x01ab",
+        // An extension in what is left of the list.
+        b"\0\x08\0\0\x01a\x40\0\0\0",
     ] {
         let bytes = hello(&[extension(0, bytes), extension(10, &[0; 20])]);
         assert_eq!(walk(&bytes).0, Outcome::Malformed);
@@ -265,14 +268,33 @@ fn every_length_must_add_up() {
         for change in [1, 0xff] {
             let mut bytes = good.clone();
             bytes[at] = bytes[at].wrapping_add(change);
-            let bytes = records(&[&bytes[..], &[0; 40]].concat(), &[]);
+            // What is beyond the message is malformed by itself.
+            let more: &[u8] = if at == 3 { &[0] } else { &[] };
+            let bytes = records(&[&bytes[..], more].concat(), &[]);
             assert_eq!(walk(&bytes).0, Outcome::Malformed, "{at} {change}");
         }
     }
-    for (at, value) in [(4, 2), (38, 33), (72, 0), (77, 0)] {
-        let mut bytes = good.clone();
-        bytes[at] = value;
-        assert_eq!(walk(&records(&bytes, &[])).0, Outcome::Malformed, "{at} {value}");
+    let mut bytes = good;
+    bytes[4] = 2;
+    assert_eq!(walk(&records(&bytes, &[])).0, Outcome::Malformed, "the version");
+}
+
+#[test]
+fn lists_have_their_bounds() {
+    let hello = |session: usize, ciphers: usize, compressions: usize| {
+        let lists = [
+            sized(1, &vec![5; session]),
+            sized(2, &vec![0x13; ciphers]),
+            sized(1, &vec![0; compressions]),
+        ];
+        let body = [&[3, 3][..], &[7; 32], &lists.concat(), &sized(2, &names(&[NAME]))].concat();
+        walk(&records(&[vec![1], sized(3, &body)].concat(), &[])).1
+    };
+    for good in [(0, 2, 1), (32, 2, 1), (0, 400, 1), (0, 2, 255)] {
+        assert_eq!(hello(good.0, good.1, good.2), NAME, "{good:?}");
+    }
+    for bad in [(33, 2, 1), (0, 0, 1), (0, 3, 1), (0, 2, 0)] {
+        assert_eq!(hello(bad.0, bad.1, bad.2), b"", "{bad:?}");
     }
 }
 
@@ -290,6 +312,11 @@ fn the_buffer_is_the_longest_message() {
     let many = records(&of(4000)[5..], &vec![1; 4000]);
     assert_eq!(walk(&many[..BYTES - 1]).0, Outcome::NeedMore);
     assert_eq!(walk(&many[..BYTES]).0, Outcome::Malformed);
+    // No length that is claimed leads out of the buffer.
+    let more = records(&of(BYTES)[5..], &[4; 9]);
+    let mut buffer = [0; BYTES];
+    buffer.copy_from_slice(&more[..BYTES]);
+    assert_eq!(Walk::new(u32::MAX).run(&mut buffer), Outcome::Malformed);
 }
 
 /// Extensions that rustls has no opinion on, in any order, with a name among them or not.
