@@ -116,7 +116,8 @@ fn try_out(name: &str, program: &Path, seconds: u32) -> Result<()> {
             Ok(())
         }
         None => {
-            eprint!("{told}");
+            // Lines with a number sign tell of progress alone.
+            told.lines().filter(|line| !line.starts_with('#')).for_each(|line| eprintln!("{line}"));
             bail!(
                 "fuzz {name}: something was found ({status}); the input is in {}, and to try \
                  it again: {} FILE",

@@ -1,5 +1,6 @@
 //! Whatever a task sends, the name of the server is read in bounded time, from whole
-//! messages only, the same however the bytes come, and never another than a server reads.
+//! messages only, the same in whatever pieces and records they come, and never another
+//! than a server reads.
 
 #![no_main]
 
@@ -15,6 +16,14 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(beginning == Outcome::NeedMore || beginning == outcome, "{len}: {beginning:?}");
     }
     assert_eq!(one_by_one(bytes), (outcome, name.clone()));
+    if let Outcome::Done(hello) = outcome {
+        let otherwise = spread(&bytes[..hello.end as usize]);
+        if otherwise.len() <= BYTES {
+            let (outcome, found) = walk(&otherwise);
+            assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?} in other records");
+            assert_eq!(found, name);
+        }
+    }
     if let Some(theirs) = server(bytes) {
         assert!(matches!(outcome, Outcome::Done(_) | Outcome::Malformed), "{outcome:?}");
         if let (Outcome::Done(_), Some(theirs)) = (outcome, theirs) {
@@ -57,6 +66,26 @@ fn name(walk: &Walk, len: usize, buffer: &[u8; BYTES]) -> Vec<u8> {
     let range = hello.name_at as usize..(hello.name_at + hello.name_len) as usize;
     assert!(range.end <= hello.end as usize && hello.end as usize <= len, "{hello:?}");
     buffer[range].to_vec()
+}
+
+/// The same message in other records, of one byte to eight.
+fn spread(bytes: &[u8]) -> Vec<u8> {
+    let mut message = Vec::new();
+    let mut rest = bytes;
+    while let [_, _, _, high, low, behind @ ..] = rest {
+        let (record, behind) = behind.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        message.extend_from_slice(record);
+        rest = behind;
+    }
+    let mut rest = &message[..];
+    let mut all = Vec::new();
+    while let [first, ..] = rest {
+        let (record, behind) = rest.split_at(rest.len().min(1 + usize::from(*first & 7)));
+        all.extend_from_slice(&[22, 3, 3, 0, record.len() as u8]);
+        all.extend_from_slice(record);
+        rest = behind;
+    }
+    all
 }
 
 /// The name in a message that rustls takes; `None` where it does not.
