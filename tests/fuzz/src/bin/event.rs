@@ -39,6 +39,8 @@ fn write(record: &Record) -> (Kind, Vec<u8>) {
         Record::Fork(fixed) => (Kind::Fork, bytes_of(fixed).to_vec()),
         Record::Plain(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Exec(fixed, tail) => {
+            let lengths = [tail.path, tail.cwd, tail.args].map(|part| part.len() as u16);
+            assert_eq!(lengths, [fixed.path_len, fixed.cwd_len, fixed.args_len]);
             let parts = [bytes_of(fixed), tail.path, tail.cwd, tail.args];
             (Kind::Exec, parts.concat())
         }
