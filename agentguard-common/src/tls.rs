@@ -53,7 +53,7 @@ const MAJOR: u32 = 3;
 const HEADER: u32 = 5;
 /// The longest record (RFC 8446, 5.1).
 const RECORD_MAX: u32 = 1 << 14;
-/// The type of the message, and the bytes of its header: type and length (RFC 8446, 4).
+/// The type of the message (RFC 8446, 4).
 const CLIENT_HELLO: u32 = 1;
 /// The bytes of the client's random number.
 const RANDOM: u32 = 32;
