@@ -22,6 +22,7 @@ pub mod opaque;
 pub mod resolve;
 pub mod session;
 pub mod steering;
+pub mod tls;
 pub mod unix;
 pub mod verdict;
 

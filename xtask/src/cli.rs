@@ -56,6 +56,19 @@ pub(crate) enum Task {
     },
     /// Run the tests: unit tests here, end-to-end tests in the VM
     Test(TestArgs),
+    /// Look for bytes that a parser reads wrongly, with libFuzzer
+    ///
+    /// Builds the targets in tests/fuzz with the compiler at hand, stable or not, and lets
+    /// each try what it can think of for some seconds. What a target found is kept in the
+    /// build's folder fuzz/found; what belongs to it for ever is a file in tests/fuzz/seeds.
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// Only this target, a file in tests/fuzz/src/bin without its ending
+        target: Option<String>,
+    },
     /// Watch agentguard refuse an agent a connection, in the VM
     Demo {
         /// The kernel to show it on: 6.1, 6.12, newest, all or a path

@@ -14,6 +14,9 @@ pub(crate) fn run(install: bool) -> Result<()> {
     }
     process::run(workspace::cargo().args(["fmt", "--all", "--check"]))
         .context("the format differs: run `cargo fmt --all`")?;
+    let fuzz = ["fmt", "--check", "--manifest-path", "tests/fuzz/Cargo.toml"];
+    process::run(workspace::cargo().args(fuzz))
+        .context("the format differs: run `cargo fmt` in tests/fuzz")?;
     // The daemon's build script wants the kernel programs.
     compile::kernel_object()?;
     let deny_warnings = ["--", "-D", "warnings"];

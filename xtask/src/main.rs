@@ -3,6 +3,7 @@
 
 mod cli;
 mod compile;
+mod fuzz;
 mod lint;
 mod plan;
 mod process;

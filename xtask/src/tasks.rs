@@ -10,7 +10,7 @@ use crate::cli::{Task, TestArgs, VmArgs};
 use crate::setup::{self, Scope};
 use crate::vm::kernel;
 use crate::vm::{self, Job, PassOn, VmOptions};
-use crate::{compile, lint, process, suite, workspace};
+use crate::{compile, fuzz, lint, process, suite, workspace};
 
 /// What CMD may take in the VM when the person does not say.
 const TIME_LIMIT: u64 = 300;
@@ -31,6 +31,7 @@ pub(crate) fn run(task: Task) -> Result<i32> {
             lint::run(install).map(|()| 0)
         }
         Task::Test(args) => test(args),
+        Task::Fuzz { seconds, target } => fuzz::run(target.as_deref(), seconds).map(|()| 0),
         Task::Demo { kernel } => demo(&kernel),
         Task::Vm(args) => in_vm(args),
         Task::Bench { args } => bench(&args),

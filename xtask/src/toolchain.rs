@@ -106,6 +106,13 @@ fn has_source(sysroot: &Path) -> bool {
     sysroot.join("lib/rustlib/src/rust/library/Cargo.lock").is_file()
 }
 
+/// The processor and system that the toolchain in use compiles for by itself.
+pub(crate) fn host() -> Result<String> {
+    let told = process::output(rustc(None).arg("-vV"))?;
+    let host = told.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc -vV does not name its host")
+}
+
 /// Where `cargo install` puts programs; it need not be on PATH.
 pub(crate) fn cargo_bin() -> PathBuf {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
