@@ -95,7 +95,31 @@ impl Answer {
     #[inline(always)]
     #[must_use]
     pub const fn of(ruling: Ruling) -> Self {
-        Self(ruling.rule as u64 | (ruling.verdict as u64) << 32 | (ruling.reason as u64) << 40)
+        Self::raw(ruling.verdict as u8, ruling.reason, ruling.rule)
+    }
+
+    /// The number for a verdict's byte, which may be none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn raw(verdict: u8, reason: Reason, rule: u32) -> Self {
+        Self(rule as u64 | (verdict as u64) << 32 | (reason as u64) << 40)
+    }
+
+    /// The ruling, or for what is none a denial.
+    #[inline(always)]
+    #[must_use]
+    pub const fn or_closed(self) -> Ruling {
+        match self.ruling() {
+            Some(ruling) => ruling,
+            None => Ruling::closed(Reason::NoPolicy),
+        }
+    }
+
+    /// Whether there is a ruling whose reason is that nothing spoke of it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_default(self) -> bool {
+        self.0 >> 40 == Reason::Default as u64
     }
 
     /// Whether it is to be remembered: not what came of a broken table, which may be

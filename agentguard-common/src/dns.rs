@@ -15,6 +15,7 @@ use crate::opaque::cut;
 
 /// The most bytes of a message that are read; a longer answer is refused.
 pub const BYTES: usize = 16_384;
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
 const MASK: u32 = BYTES as u32 - 1;
 /// The longest question: header, the longest name, type and class, and an `OPT` record
 /// (RFC 6891) with as many bytes of options as are let through.

@@ -12,6 +12,7 @@
 //! its own; so the last entry found is all that is needed, and the first rule of
 //! it that fits port and protocol decides.
 
+use crate::answer::Answer;
 use crate::net::{Address, Destination, Protocols, V4_PREFIX_BITS};
 use crate::verdict::{Reason, Ruling, Verdict};
 use bytemuck::{Pod, Zeroable};
@@ -122,17 +123,17 @@ pub struct PortRule {
 }
 
 impl PortRule {
+    /// In two comparisons: each is a fork in the road to the kernel's verifier.
     #[inline(always)]
     const fn covers(&self, port: u16, protocol: Protocols) -> bool {
-        self.first <= port && port <= self.last && Protocols(self.protocols).meets(protocol)
+        port.wrapping_sub(self.first) <= self.last.wrapping_sub(self.first)
+            && Protocols(self.protocols).meets(protocol)
     }
 
+    /// What it says; a byte that is no verdict comes out as no ruling, and is denied.
     #[inline(always)]
-    fn ruling(&self) -> Ruling {
-        match Verdict::from_u8(self.verdict) {
-            Some(verdict) => Ruling { verdict, reason: Reason::Rule, rule: self.rule },
-            None => Ruling::closed(Reason::NoPolicy),
-        }
+    const fn answer(&self) -> Answer {
+        Answer::raw(self.verdict, Reason::Rule, self.rule)
     }
 }
 
@@ -203,16 +204,29 @@ pub fn decide_reached<T: Table>(
     to: Destination,
     protocol: Protocols,
 ) -> Ruling {
+    answer_reached(table, slot, policy, to, protocol).or_closed()
+}
+
+/// The same as a number, as the kernel hooks carry it.
+#[inline(always)]
+pub fn answer_reached<T: Table>(
+    table: &T,
+    slot: u32,
+    policy: &PolicyEntry,
+    to: Destination,
+    protocol: Protocols,
+) -> Answer {
     if policy.tag == 0 {
-        return Ruling::closed(Reason::NoPolicy);
+        return Answer::of(Ruling::closed(Reason::NoPolicy));
     }
-    match find(table, slot, policy, to.address) {
-        Some(entry) => match scan(table, slot, entry, to.port, protocol) {
-            Some(ruling) => ruling,
-            None => by_default(policy),
-        },
-        None => by_default(policy),
+    let answer = match find(table, slot, policy, to.address) {
+        Some(entry) => scan(table, slot, entry, to.port, protocol),
+        None => Answer::NONE,
+    };
+    if answer.0 == Answer::NONE.0 {
+        return Answer::raw(policy.egress_default, Reason::Default, crate::verdict::RULE_NONE);
     }
+    answer
 }
 
 #[inline(always)]
@@ -260,59 +274,50 @@ fn find<'a, T: Table>(
     best
 }
 
-/// The first rule of an entry that covers port and protocol.
+/// What the first rule of an entry says that covers port and protocol;
+/// [`Answer::NONE`] where none does.
 #[inline(always)]
-fn scan<T: Table>(
-    table: &T,
-    slot: u32,
-    entry: &Entry,
-    port: u16,
-    protocol: Protocols,
-) -> Option<Ruling> {
+fn scan<T: Table>(table: &T, slot: u32, entry: &Entry, port: u16, protocol: Protocols) -> Answer {
     for (at, rule) in (0u32..).zip(&entry.rules) {
         if at >= entry.count {
-            return None;
+            return Answer::NONE;
         }
         if rule.covers(port, protocol) {
-            return Some(rule.ruling());
+            return rule.answer();
         }
     }
     if entry.block == 0 {
-        return None;
+        return Answer::NONE;
     }
     let Some(block) = table.block(&BlockKey { policy: slot, block: entry.block }) else {
-        return Some(Ruling::closed(Reason::NoPolicy));
+        return Answer::of(Ruling::closed(Reason::NoPolicy));
     };
     for (at, rule) in (0u32..).zip(&block.rules) {
         if at >= block.count {
-            return None;
+            return Answer::NONE;
         }
         if rule.covers(port, protocol) {
-            return Some(rule.ruling());
+            return rule.answer();
         }
     }
-    None
+    Answer::NONE
 }
 
-/// What a name's list of port rules ([`crate::name`]) says to a port. `None` where nothing
-/// in it covers that, so that the policy's default holds.
+/// What a name's list of port rules ([`crate::name`]) says to a port;
+/// [`Answer::NONE`] where nothing in it covers that, so that the policy's default holds.
 ///
 /// A list that is not there is a denial.
 #[inline(always)]
-pub fn decide_list<T: Table>(
+pub fn answer_list<T: Table>(
     table: &T,
     slot: u32,
-    policy: &PolicyEntry,
     list: u32,
     port: u16,
     protocol: Protocols,
-) -> Option<Ruling> {
-    if policy.tag == 0 {
-        return Some(Ruling::closed(Reason::NoPolicy));
-    }
+) -> Answer {
     match table.entry(&crate::name::list_key(slot, list)) {
         Some(entry) => scan(table, slot, entry, port, protocol),
-        None => Some(Ruling::closed(Reason::NoPolicy)),
+        None => Answer::of(Ruling::closed(Reason::NoPolicy)),
     }
 }
 
@@ -354,16 +359,12 @@ mod tests {
             rule: 7,
         };
         let table = One(entry);
-        let policy = PolicyEntry { tag: 1, ..PolicyEntry::zeroed() };
-        let decide =
-            |slot, list, port| decide_list(&table, slot, &policy, list, port, Protocols::TCP);
+        let decide = |slot, list, port| answer_list(&table, slot, list, port, Protocols::TCP);
         let allowed = Ruling { verdict: Verdict::Allow, reason: Reason::Rule, rule: 7 };
-        let closed = Some(Ruling::closed(Reason::NoPolicy));
-        assert_eq!(decide(3, 1, 443), Some(allowed));
-        assert_eq!(decide(3, 1, 80), None);
+        let closed = Answer::of(Ruling::closed(Reason::NoPolicy));
+        assert_eq!(decide(3, 1, 443), Answer::of(allowed));
+        assert_eq!(decide(3, 1, 80), Answer::NONE);
         assert_eq!(decide(3, 2, 443), closed);
         assert_eq!(decide(4, 1, 443), closed);
-        let free = PolicyEntry::zeroed();
-        assert_eq!(decide_list(&table, 3, &free, 1, 443, Protocols::TCP), closed);
     }
 }

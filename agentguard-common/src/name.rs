@@ -12,6 +12,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::answer::Answer;
 use crate::egress;
 use crate::net::{Address, Protocols};
 use crate::verdict::{Reason, Ruling, Verdict};
@@ -133,10 +134,8 @@ pub fn decide<T: Table + egress::Table>(
         return ruling;
     }
     let slot = u32::from(key.policy);
-    match egress::decide_list(table, slot, policy, list, port, protocol) {
-        Some(ruling) => ruling,
-        None => egress::by_default(policy),
-    }
+    let answer = egress::answer_list(table, slot, list, port, protocol);
+    if answer == Answer::NONE { egress::by_default(policy) } else { answer.or_closed() }
 }
 
 #[cfg(test)]

@@ -4,10 +4,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::answer::Answer;
 use crate::egress::{self, PolicyEntry, dns};
 use crate::name::NAME_BYTES;
 use crate::net::{Address, Destination, Protocols};
-use crate::verdict::{RULE_NONE, Reason, Ruling, Verdict};
+use crate::verdict::{RULE_NONE, Reason, Verdict};
 
 /// How many servers of names can be known: the host's own, and those of all policies.
 pub const MAX_RESOLVERS: u32 = 32_768;
@@ -130,8 +131,8 @@ pub const fn until(policy: &PolicyEntry, ttl: u32, now: u32) -> u32 {
     now.saturating_add(life)
 }
 
-/// What the names that an address was learned for say of a port: what any of them allows
-/// is allowed. `None` where none speaks of it.
+/// What the names that an address was learned for say of a port: the mildest of what they
+/// say. [`Answer::NONE`] where none speaks of it.
 ///
 /// Programs connect a UDP socket to see which address of theirs would be used, without a
 /// port (RFC 6724, as glibc does it); nothing is sent by that, nor could it be.
@@ -139,32 +140,32 @@ pub const fn until(policy: &PolicyEntry, ttl: u32, now: u32) -> u32 {
 pub fn decide<T: egress::Table>(
     table: &T,
     slot: u32,
-    policy: &PolicyEntry,
     learned: &Learned,
     now: u32,
     to: Destination,
     protocol: Protocols,
-) -> Option<Ruling> {
-    let mut best = None;
-    for reference in learned.references {
-        let reference = Reference(reference);
+) -> Answer {
+    let mut mildest = Answer::NONE.0;
+    let mut lives = false;
+    for reference in &learned.references {
+        let reference = Reference(*reference);
         if !reference.lives(now) {
             continue;
         }
-        if to.port == 0 && protocol.meets(Protocols::UDP) {
-            let reason = Reason::Name;
-            return Some(Ruling { verdict: Verdict::Allow, reason, rule: RULE_NONE });
+        lives = true;
+        let answer = egress::answer_list(table, slot, reference.list(), to.port, protocol).0;
+        // The verdict stands above the rule.
+        if answer < mildest {
+            mildest = answer;
         }
-        let list = reference.list();
-        let Some(ruling) = egress::decide_list(table, slot, policy, list, to.port, protocol) else {
-            continue;
-        };
-        if ruling.verdict.passes() {
-            return Some(Ruling { reason: Reason::Name, ..ruling });
-        }
-        best = Some(ruling);
     }
-    best
+    let probes = lives && to.port == 0 && protocol.meets(Protocols::UDP);
+    if probes {
+        mildest = Answer::raw(Verdict::Allow as u8, Reason::Rule, RULE_NONE).0;
+    }
+    // Allowed or to be audited.
+    let passes = mildest >> 32 <= Verdict::Audit as u64;
+    if passes { Answer(mildest | (Reason::Name as u64) << 40) } else { Answer(mildest) }
 }
 
 /// Whether an answer for a name of the policy may give this address: one outside, or one

@@ -100,7 +100,7 @@ fn decide(_: SkBuffContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     let Some(asked) = asked() else { return REFUSE };
     let (ruling, _, observed) = egress::rule(&label, &asked);
-    verdict(ruling.verdict.passes() || observed)
+    verdict(ruling.verdict.passes() || observed != 0)
 }
 
 /// [`decide`] for one request after another.
@@ -109,7 +109,7 @@ fn decide_each(_: SkBuffContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     let Some(asked) = asked_next() else { return REFUSE };
     let (ruling, _, observed) = egress::rule(&label, &asked);
-    verdict(ruling.verdict.passes() || observed)
+    verdict(ruling.verdict.passes() || observed != 0)
 }
 
 /// A whole hook, with its counters and its record.
@@ -132,7 +132,7 @@ fn decide_by_cgroup(_: SkBuffContext) -> i32 {
     let Some(label) = by_cgroup() else { return PASS };
     let Some(asked) = asked() else { return REFUSE };
     let (ruling, _, observed) = egress::rule(&label, &asked);
-    verdict(ruling.verdict.passes() || observed)
+    verdict(ruling.verdict.passes() || observed != 0)
 }
 
 /// [`decide`] with a trie in the place of the search over hashes.

@@ -36,18 +36,13 @@ pub(crate) fn ruling(
     session: u64,
     namespace: u32,
     slot: u32,
-    policy: &PolicyEntry,
     to: Destination,
     protocol: Protocols,
 ) -> Answer {
     let key = LearnKey { address: to.address, session, namespace, reserved: 0 };
     // SAFETY: a value's references are replaced one by one, each whole.
     let Some(learned) = (unsafe { LEARNED.get(key) }) else { return Answer::NONE };
-    let now = session::seconds();
-    match resolve::decide(&Maps, slot, policy, learned, now, to, protocol) {
-        Some(ruling) => Answer::of(ruling),
-        None => Answer::NONE,
-    }
+    resolve::decide(&Maps, slot, learned, session::seconds(), to, protocol)
 }
 
 /// Remembers that a name with a list of port rules was answered with an address. Without

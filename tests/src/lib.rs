@@ -6,6 +6,7 @@
 
 pub mod guard;
 pub mod net;
+pub mod resolver;
 
 /// What every scenario returns: errors explain themselves.
 pub type Outcome = Result<(), Box<dyn std::error::Error>>;

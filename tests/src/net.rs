@@ -50,6 +50,9 @@ fn make() -> io::Result<Arc<Outside>> {
         "ip -n outside addr add 10.77.0.3/24 dev outer",
         "ip -n outside addr add fd77::2/64 dev outer nodad",
         "ip -n outside addr add fd77::3/64 dev outer nodad",
+        "ip -n outside addr add 10.77.0.53/24 dev outer",
+        "ip -n outside addr add 10.77.0.54/24 dev outer",
+        "ip -n outside addr add fd77::54/64 dev outer nodad",
         "ip -n outside link set outer up",
         "ip -n outside link set lo up",
     ] {
@@ -76,9 +79,18 @@ fn command(line: &str) -> io::Result<()> {
     Err(io::Error::other(format!("{line}: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
-fn serve(outside: &Arc<Outside>) -> io::Result<()> {
+/// Moves this thread into the outside, for good.
+///
+/// # Errors
+///
+/// Where that is refused.
+pub(crate) fn enter_outside() -> io::Result<()> {
     let namespace = std::fs::File::open("/run/netns/outside")?;
-    nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)?;
+    Ok(nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET)?)
+}
+
+fn serve(outside: &Arc<Outside>) -> io::Result<()> {
+    enter_outside()?;
     for port in TCP_PORTS {
         // One socket for both families.
         let listener = TcpListener::bind(("::", port))?;

@@ -30,13 +30,13 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
     emit::count(Kind::Answer, Count::Seen);
     let Some(desk) = Desk::take() else {
         emit::count(Kind::Answer, Count::Error);
-        return ground.observed;
+        return ground.observed();
     };
     // SAFETY: a live map value that nobody else uses.
     let passes = one(packet, facts, label, ground, unsafe { &mut *desk });
     // SAFETY: taken above, and not used below.
     unsafe { Desk::give(desk) };
-    passes || ground.observed
+    passes || ground.observed()
 }
 
 #[inline(always)]

@@ -5,7 +5,7 @@
 
 use agentguard_common::counter::Count;
 use agentguard_common::dns;
-use agentguard_common::event::{self, Kind, flag};
+use agentguard_common::event::{self, Kind};
 use agentguard_common::net::IPPROTO_TCP;
 use agentguard_common::resolve;
 use agentguard_common::session::SocketLabel;
@@ -54,9 +54,7 @@ fn cgroup_skb_egress(ctx: SkBuffContext) -> i32 {
 fn refuse(label: &SocketLabel, facts: Option<&Facts>, reason: Reason) -> i32 {
     emit::count(Kind::Packet, Count::Seen);
     let ground = egress::ground(&label.of_maker());
-    let (policy, observed) =
-        ground.map_or((0, false), |ground| (ground.policy.tag, ground.observed));
-    let flags = if observed { flag::OBSERVED } else { 0 };
+    let (policy, flags) = ground.map_or((0, 0), |ground| (ground.policy.tag, ground.flags()));
     let (address, port, family, protocol) = match facts {
         Some(facts) => (facts.to.address.octets(), facts.to.port, facts.family, facts.protocol),
         None => ([0; 16], 0, 0, IPPROTO_TCP),
@@ -74,5 +72,5 @@ fn refuse(label: &SocketLabel, facts: Option<&Facts>, reason: Reason) -> i32 {
         policy,
     };
     emit::emit(Ring::Decisions, Kind::Packet, &record);
-    if observed { KEEP } else { DROP }
+    if flags == 0 { DROP } else { KEEP }
 }

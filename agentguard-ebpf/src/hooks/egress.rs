@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use agentguard_common::answer::{Answer, Place, Question};
 use agentguard_common::counter::Count;
-use agentguard_common::egress::{PolicyEntry, decide_reached};
+use agentguard_common::egress::{PolicyEntry, answer_reached};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, State, TaskLabel};
@@ -93,7 +93,7 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
         emit::count(kind, Count::Error);
     }
-    let flags = if observed { flag::OBSERVED } else { 0 };
+    let flags = observed as u16 * flag::OBSERVED;
     let (address, port) = match asked.address {
         Sockaddr::Inet(to) => (to.address.octets(), to.port),
         _ => ([0; 16], 0),
@@ -111,7 +111,7 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
         policy,
     };
     emit::emit(if passes { Ring::Activity } else { Ring::Decisions }, kind, &record);
-    passes || observed
+    passes || observed != 0
 }
 
 /// Whether the destination is on this host, and where the session listens itself.
@@ -184,8 +184,22 @@ pub(super) struct Ground {
     pub(super) slot: u32,
     /// The policy.
     pub(super) policy: &'static PolicyEntry,
+    /// 1 where it is only observed, else 0: a number, of which the verifier knows nothing.
+    observed: u64,
+}
+
+impl Ground {
     /// Whether it is only observed.
-    pub(super) observed: bool,
+    #[inline(always)]
+    pub(super) const fn observed(&self) -> bool {
+        self.observed != 0
+    }
+
+    /// The flags of records about it.
+    #[inline(always)]
+    pub(super) const fn flags(&self) -> u16 {
+        if self.observed() { flag::OBSERVED } else { 0 }
+    }
 }
 
 /// What decides for a session, or why it is denied everything.
@@ -199,29 +213,31 @@ pub(super) fn ground(label: &TaskLabel) -> Result<Ground, Reason> {
         None => return Err(Reason::NoPolicy),
     };
     let policy = POLICIES.get(entry.policy).ok_or(Reason::NoPolicy)?;
+    let observed = opaque::number(u64::from(observed), policy.tag);
     Ok(Ground { slot: entry.policy, policy, observed })
 }
 
-/// The ruling, the tag of the policy, and whether it is only observed.
+/// The ruling, the tag of the policy, and 1 where it is only observed.
 #[inline(always)]
-pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
+pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, u64) {
     let ground = match ground(label) {
         Ok(ground) => ground,
-        Err(reason) => return (Ruling::closed(reason), 0, false),
+        Err(reason) => return (Ruling::closed(reason), 0, 0),
     };
     let ruling = match (asked.address, Protocols::of_socket(asked.socket.protocol)) {
         (Sockaddr::Inet(to), Some(protocol)) => {
             let policy = ground.policy;
+            // One walk for all of them.
+            let protocol = Protocols(opaque::number(u64::from(protocol.0), policy.tag) as u8);
             // Before the search, not after it: the verifier would walk through it anew for
             // every way that the search can end.
             let otherwise = otherwise(label, &ground, asked, &to, protocol);
             let otherwise = Answer(opaque::number(otherwise.0, policy.tag));
-            let ruling = remembered(ground.slot, policy, to, protocol);
+            let answer = remembered(ground.slot, policy, to, protocol);
             // A rule that speaks of the address holds.
-            match otherwise.ruling() {
-                Some(otherwise) if matches!(ruling.reason, Reason::Default) => otherwise,
-                _ => ruling,
-            }
+            let spoken = answer.is_default() && otherwise.0 != Answer::NONE.0;
+            let answer = if spoken { otherwise } else { answer };
+            Answer(opaque::number(answer.0, policy.tag)).or_closed()
         }
         (Sockaddr::Malformed, _) => Ruling::closed(Reason::Malformed),
         _ => Ruling::closed(Reason::Protocol),
@@ -231,9 +247,7 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, bool) {
 
 /// What holds where no rule speaks of the address, if anything does: the session's own
 /// ports, the names that led there, the policy's resolvers.
-///
-/// A function of its own to the verifier too, which forgets what it did when it is left.
-#[inline(never)]
+#[inline(always)]
 fn otherwise(
     label: &TaskLabel,
     ground: &Ground,
@@ -264,12 +278,12 @@ fn otherwise(
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
     let namespace = unsafe { socket::namespace(asked.socket.sock) };
-    names::ruling(label.session, namespace, ground.slot, ground.policy, to, protocol)
+    names::ruling(label.session, namespace, ground.slot, to, protocol)
 }
 
 /// The evaluator's ruling, from memory where it has been asked before.
 #[inline(always)]
-fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protocols) -> Ruling {
+fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protocols) -> Answer {
     let address = opaque::address(to.address.reached(), policy.tag);
     let port = opaque::number(u64::from(to.port), policy.tag) as u16;
     let to = Destination { address, port };
@@ -280,8 +294,8 @@ fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protoc
     let answer = match recalled {
         Some(answer) => answer,
         None => {
-            let ruling = decide_reached(&Maps, slot, policy, to, protocol);
-            let answer = Answer(opaque::number(Answer::of(ruling).0, policy.tag));
+            let answer = answer_reached(&Maps, slot, policy, to, protocol);
+            let answer = Answer(opaque::number(answer.0, policy.tag));
             if let (Some(place), true) = (place, answer.lasts()) {
                 // SAFETY: as above.
                 unsafe { remember(place, question, answer) };
@@ -289,7 +303,7 @@ fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protoc
             answer
         }
     };
-    answer.ruling().unwrap_or(Ruling::closed(Reason::NoPolicy))
+    answer
 }
 
 /// What stands in a place, if it is on this question.

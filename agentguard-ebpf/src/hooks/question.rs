@@ -3,7 +3,7 @@
 
 use agentguard_common::counter::Count;
 use agentguard_common::dns::{self, Header};
-use agentguard_common::event::{Kind, flag};
+use agentguard_common::event::Kind;
 use agentguard_common::name;
 use agentguard_common::net::IPPROTO_TCP;
 use agentguard_common::resolve::AskedKey;
@@ -51,7 +51,7 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
     }
     let Some(desk) = Desk::take() else {
         emit::count(Kind::Question, Count::Error);
-        return ground.observed;
+        return ground.observed();
     };
     // What is cut into several packets later is no one question, and read as none.
     let left = if packet.is_cut_up() { 0 } else { facts.len };
@@ -65,7 +65,7 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
     let passes = case.refused | case.left == 0;
     // SAFETY: taken above, and not used below.
     unsafe { Desk::give(desk) };
-    passes || ground.observed
+    passes || ground.observed()
 }
 
 /// Decides the next question; 1 ends the loop.
@@ -96,14 +96,14 @@ fn one(case: &Case<'_>, len: u32) -> bool {
     let desk = unsafe { &mut *desk };
     let readable = read(packet, desk, case.at, len);
     let passes = judge(desk, ground, readable);
-    if readable && (passes || ground.observed) {
+    if readable && (passes || ground.observed()) {
         wait(desk, packet.cookie(), facts);
     }
     desk.record.resolver = facts.to.address.octets();
     desk.record.port = facts.to.port;
     desk.record.protocol = facts.protocol;
     tell(desk, label, ground, Kind::Question);
-    passes || ground.observed
+    passes || ground.observed()
 }
 
 /// Reads a question; false where there is none in order.
@@ -162,7 +162,7 @@ fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
 #[inline(never)]
 pub(super) fn tell(desk: &mut Desk, label: &SocketLabel, ground: &Ground, kind: Kind) {
     let record = &mut desk.record;
-    let flags = if ground.observed { flag::OBSERVED } else { 0 };
+    let flags = ground.flags();
     record.header = emit::header_of_socket(kind, label, flags);
     record.kind = desk.question.kind;
     record.policy = ground.policy.tag;

@@ -58,13 +58,17 @@ pub(super) struct LoadArguments {
     /// Print what the verifier said of programs that were not loaded
     #[arg(long)]
     verifier_log: bool,
+    /// Only these programs, by name
+    programs: Vec<String>,
 }
 
 pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot { what: "agentguard load" });
     }
-    let programs = kernel::measure()?;
+    let only = &arguments.programs;
+    let programs =
+        kernel::measure(&|name| only.is_empty() || only.iter().any(|wanted| wanted == name))?;
     println!(
         "{:<22} {:<7} {:>12} {:>9} {:>12}  OUTCOME",
         "PROGRAM", "TYPE", "INSTRUCTIONS", "VERIFIED", "TIME"

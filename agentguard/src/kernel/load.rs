@@ -130,20 +130,20 @@ pub(super) fn has_bpf(list: &str) -> bool {
     list.split(',').any(|name| name == "bpf")
 }
 
-/// Loads and attaches each program by itself, without pins, measures, and takes
+/// Loads and attaches each program that is wanted by itself, without pins, measures, and takes
 /// all of it off again.
 ///
 /// # Errors
 ///
 /// Where the object as a whole, or its maps, cannot be loaded.
-pub fn measure() -> Result<Vec<LoadedProgram>> {
+pub fn measure(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<LoadedProgram>> {
     let mut ebpf = open(None)?;
     let btf = kernel_btf()?;
     let mut seen = Vec::new();
     // Kept until all are measured, then detached one after another: kernels have
     // panicked on concurrent detaching of LSM programs.
     let mut links = Vec::new();
-    for (name, program) in ebpf.programs_mut() {
+    for (name, program) in ebpf.programs_mut().filter(|(name, _)| wanted(name)) {
         let start = Instant::now();
         let outcome = match is_absent(name, &btf) {
             true => None,

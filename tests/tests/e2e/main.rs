@@ -9,6 +9,7 @@ mod bad_input;
 mod egress;
 mod identity;
 mod life;
+mod names;
 mod run;
 mod ways;
 mod why;

@@ -37,6 +37,18 @@ const PROGRAMS: &[(&str, &str, &str, &str)] = &[
     ),
     ("depmod", "depmod, for the VM's kernel modules", "kmod", "install your distribution's kmod"),
     ("ip", "ip, for networks in the VM", "iproute2", "install your distribution's iproute2"),
+    (
+        "dnsmasq",
+        "dnsmasq, which answers for names in the VM",
+        "dnsmasq-base",
+        "install your distribution's dnsmasq",
+    ),
+    (
+        "musl-gcc",
+        "musl, whose programs ask for names in their own way",
+        "musl-tools",
+        "install your distribution's musl compiler wrapper",
+    ),
 ];
 
 /// What is in scope and not there.

@@ -3,6 +3,7 @@
 //!
 //! `attempt connect 10.77.0.3:443 sendto 10.77.0.3:9999 detach connect …`
 
+mod names;
 mod raw;
 mod ways;
 
@@ -100,6 +101,13 @@ fn attempt(action: &str, to: &str) -> io::Result<()> {
         "signal-parent" => Ok(nix::sys::signal::kill(Pid::parent(), nix::sys::signal::SIGUSR1)?),
         "exit" => std::process::exit(to.parse().unwrap_or(1)),
         "raise" => raw::raise(to),
+        "resolve" => names::resolve(to),
+        "reach" => names::reach(to),
+        "ask" => names::ask(to, false),
+        "ask-tcp" => names::ask(to, true),
+        "ask-two" => names::ask_two(to),
+        "send-bytes" => names::send_bytes(to),
+        "pretend" => names::pretend(to),
         "ping" => raw::ping(address(&format!("{to}:0"))?),
         "raw" => raw::raw(address(&format!("{to}:0"))?),
         "socket" => ways::socket(to),
@@ -145,6 +153,8 @@ fn outcome(result: &io::Result<()>) -> String {
     match result {
         Ok(()) => "ok".into(),
         Err(error) => match error.raw_os_error() {
+            // What a read that waits for an answer comes to.
+            Some(libc::EAGAIN) => "silence".into(),
             Some(code) => format!("{:?}", nix::errno::Errno::from_raw(code)),
             None if error.kind() == io::ErrorKind::TimedOut => "ETIMEDOUT".into(),
             None => format!("error: {error}"),
