@@ -45,5 +45,12 @@ pub const SLOTS: u32 = Kind::COUNT * KINDS_OF_COUNT;
 #[inline(always)]
 #[must_use]
 pub const fn slot(kind: Kind, count: Count) -> u32 {
+    slot_of(kind as u16, count)
+}
+
+/// The same for the number of a kind.
+#[inline(always)]
+#[must_use]
+pub const fn slot_of(kind: u16, count: Count) -> u32 {
     kind as u32 * KINDS_OF_COUNT + count as u32
 }

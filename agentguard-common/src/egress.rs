@@ -14,6 +14,7 @@
 
 use crate::answer::Answer;
 use crate::net::{Address, Destination, Protocols, V4_PREFIX_BITS};
+use crate::opaque;
 use crate::verdict::{Reason, Ruling, Verdict};
 use bytemuck::{Pod, Zeroable};
 
@@ -253,6 +254,9 @@ fn find<'a, T: Table>(
     } else {
         (u64::from(V6_LENGTHS), u64::from(policy.v6_count))
     };
+    // From here on both go the same way.
+    let base = opaque::number(base, policy.tag);
+    let address = opaque::address(address, policy.tag);
     let mut low = 0;
     let mut best = None;
     for _ in 0..STEPS {
@@ -270,6 +274,10 @@ fn find<'a, T: Table>(
             }
             None => high = middle,
         }
+        // For the verifier, which would otherwise walk every way through the search by itself
+        // to its end, and there are 256.
+        low = opaque::number(low, policy.tag);
+        high = opaque::number(high, policy.tag);
     }
     best
 }

@@ -25,7 +25,13 @@ pub(crate) enum Ring {
 /// Adds one to a counter of this CPU.
 #[inline(always)]
 pub(crate) fn count(kind: Kind, what: Count) {
-    if let Some(counter) = COUNTERS.get_ptr_mut(counter::slot(kind, what)) {
+    count_as(kind as u16, what);
+}
+
+/// The same for the number of a [`Kind`].
+#[inline(always)]
+pub(crate) fn count_as(kind: u16, what: Count) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(counter::slot_of(kind, what)) {
         // SAFETY: a live map value of this CPU. A preempting hook may count in
         // between, so the addition is atomic.
         unsafe { crate::atomic::fetch_add(counter, 1) };
@@ -65,6 +71,12 @@ pub(crate) fn maker() -> Maker {
 /// The beginning of a record about the current task.
 #[inline(always)]
 pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
+    header_of(kind as u16, label, flags, maker())
+}
+
+/// The same for the number of a [`Kind`].
+#[inline(always)]
+pub(crate) fn header_as(kind: u16, label: &TaskLabel, flags: u16) -> Header {
     header_of(kind, label, flags, maker())
 }
 
@@ -73,15 +85,15 @@ pub(crate) fn header(kind: Kind, label: &TaskLabel, flags: u16) -> Header {
 pub(crate) fn header_of_socket(kind: Kind, label: &SocketLabel, flags: u16) -> Header {
     let maker =
         Maker { pid: label.pid, tid: label.tid, uid: label.uid, gid: label.gid, comm: label.comm };
-    header_of(kind, &label.of_maker(), flags, maker)
+    header_of(kind as u16, &label.of_maker(), flags, maker)
 }
 
 #[inline(always)]
-fn header_of(kind: Kind, label: &TaskLabel, flags: u16, maker: Maker) -> Header {
+fn header_of(kind: u16, label: &TaskLabel, flags: u16, maker: Maker) -> Header {
     // SAFETY: these helpers have no preconditions.
     let (cpu, time) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_boot_ns()) };
     Header {
-        kind: kind as u16,
+        kind,
         flags,
         cpu,
         time,
@@ -99,6 +111,12 @@ fn header_of(kind: Kind, label: &TaskLabel, flags: u16, maker: Maker) -> Header 
 /// Hands over a record of fixed size.
 #[inline(always)]
 pub(crate) fn emit<T: bytemuck::Pod>(ring: Ring, kind: Kind, record: &T) {
+    emit_as(ring, kind as u16, record);
+}
+
+/// The same for the number of a [`Kind`].
+#[inline(always)]
+pub(crate) fn emit_as<T: bytemuck::Pod>(ring: Ring, kind: u16, record: &T) {
     // SAFETY: a Pod has no padding: all its bytes are initialised.
     unsafe { emit_bytes(ring, kind, core::ptr::from_ref(record).cast(), size_of::<T>() as u64) };
 }
@@ -109,12 +127,12 @@ pub(crate) fn emit<T: bytemuck::Pod>(ring: Ring, kind: Kind, record: &T) {
 ///
 /// `bytes` must be good for reading `len` bytes.
 #[inline(always)]
-pub(crate) unsafe fn emit_bytes(ring: Ring, kind: Kind, bytes: *const u8, len: u64) {
+pub(crate) unsafe fn emit_bytes(ring: Ring, kind: u16, bytes: *const u8, len: u64) {
     let map = match ring {
         Ring::Decisions => (&raw const DECISIONS).cast_mut().cast(),
         Ring::Activity => (&raw const ACTIVITY).cast_mut().cast(),
     };
     // SAFETY: a ring buffer, and bytes by the contract above.
     let sent = unsafe { bpf_ringbuf_output(map, bytes.cast_mut().cast(), len, 0) };
-    count(kind, if sent == 0 { Count::Sent } else { Count::Lost });
+    count_as(kind, if sent == 0 { Count::Sent } else { Count::Lost });
 }

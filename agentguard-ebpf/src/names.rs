@@ -6,6 +6,7 @@ use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, dns};
 use agentguard_common::event::Kind;
 use agentguard_common::net::{Address, Destination, Protocols};
+use agentguard_common::opaque::cut;
 use agentguard_common::resolve::{
     self, LEARN_LIMIT, LearnKey, Learned, REFERENCES, Reference, ResolverKey, WINDOW,
 };
@@ -77,7 +78,8 @@ pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32
 fn refer(learned: *mut Learned, reference: Reference) {
     let now = session::seconds();
     let mut carried = reference;
-    for at in 0..REFERENCES {
+    for at in 0..REFERENCES as u32 {
+        let at = cut(at, REFERENCES as u32 - 1);
         // SAFETY: a live map value.
         let place = unsafe { &raw mut (*learned).references[at] };
         // SAFETY: as above.
@@ -95,7 +97,7 @@ fn refer(learned: *mut Learned, reference: Reference) {
         }
         carried = before;
     }
-    let at = carried.list() as usize % REFERENCES;
+    let at = cut(carried.list(), REFERENCES as u32 - 1);
     // SAFETY: as above.
     unsafe { atomic::swap(&raw mut (*learned).references[at], carried.0) };
 }

@@ -89,7 +89,7 @@ unsafe fn tell(label: &TaskLabel, bprm: *const u8, bytes: *mut u8) {
             reserved: 0,
         });
         let len = TAIL + path_len + cwd_len + args_len;
-        emit::emit_bytes(Ring::Activity, Kind::Exec, bytes, len as u64);
+        emit::emit_bytes(Ring::Activity, Kind::Exec as u16, bytes, len as u64);
     }
 }
 

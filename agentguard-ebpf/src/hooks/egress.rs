@@ -36,6 +36,28 @@ pub(super) struct Asked {
     pub(super) socket: Socket,
 }
 
+impl Asked {
+    /// The same, of which the verifier knows nothing: not by which way it came.
+    #[inline(always)]
+    fn plain(&self, noise: u64) -> Self {
+        let number = |value: u64| opaque::number(value, noise);
+        let address = match self.address {
+            Sockaddr::Inet(to) => Sockaddr::Inet(Destination {
+                address: opaque::address(to.address, noise),
+                port: number(u64::from(to.port)) as u16,
+            }),
+            other => other,
+        };
+        let socket = Socket {
+            family: number(u64::from(self.socket.family)) as u16,
+            protocol: number(u64::from(self.socket.protocol)) as u16,
+            kind: number(u64::from(self.socket.kind)) as u32,
+            sock: self.socket.sock,
+        };
+        Self { address, socket }
+    }
+}
+
 /// Families that egress rules do not speak of.
 #[inline(always)]
 pub(super) const fn left_alone(family: u16) -> bool {
@@ -87,11 +109,20 @@ pub(super) unsafe fn address(from: *const u8, len: i32) -> Option<(Sockaddr, [u8
 /// Decides, records, and says whether the action goes on.
 #[inline(always)]
 pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
-    emit::count(kind, Count::Seen);
+    decide_as(opaque::number(kind as u64, label.session), label, asked)
+}
+
+/// The same for a [`Kind`] that the verifier knows nothing of: hooks that decide on several
+/// kinds are walked through once for all of them.
+#[inline(always)]
+pub(super) fn decide_as(kind: u64, label: &TaskLabel, asked: &Asked) -> bool {
+    let kind = kind as u16;
+    emit::count_as(kind, Count::Seen);
+    let asked = &asked.plain(label.session);
     let (ruling, policy, observed) = rule(label, asked);
     let passes = ruling.verdict.passes();
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
-        emit::count(kind, Count::Error);
+        emit::count_as(kind, Count::Error);
     }
     let flags = observed as u16 * flag::OBSERVED;
     let (address, port) = match asked.address {
@@ -99,7 +130,7 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
         _ => ([0; 16], 0),
     };
     let record = event::Egress {
-        header: emit::header(kind, label, flags),
+        header: emit::header_as(kind, label, flags),
         address,
         port,
         family: asked.socket.family,
@@ -110,7 +141,7 @@ pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
         socket_type: asked.socket.kind,
         policy,
     };
-    emit::emit(if passes { Ring::Activity } else { Ring::Decisions }, kind, &record);
+    emit::emit_as(if passes { Ring::Activity } else { Ring::Decisions }, kind, &record);
     passes || observed != 0
 }
 
@@ -224,7 +255,9 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, u64) {
         Ok(ground) => ground,
         Err(reason) => return (Ruling::closed(reason), 0, 0),
     };
-    let ruling = match (asked.address, Protocols::of_socket(asked.socket.protocol)) {
+    // Of copies, so that what is found out about them is forgotten with them.
+    let number = opaque::number(u64::from(asked.socket.protocol), ground.policy.tag) as u16;
+    let ruling = match (asked.address, Protocols::of_socket(number)) {
         (Sockaddr::Inet(to), Some(protocol)) => {
             let policy = ground.policy;
             // One walk for all of them.
@@ -268,7 +301,8 @@ fn otherwise(
     if resolve::is_for_names(port) && !protocol.meets(Protocols::ICMP) {
         // What is sent by MPTCP cannot be read.
         let may = port == dns::PORT
-            && asked.socket.protocol != net::IPPROTO_MPTCP
+            && opaque::number(u64::from(asked.socket.protocol), label.session)
+                != u64::from(net::IPPROTO_MPTCP)
             && names::is_resolver(ground.slot, ground.policy, address);
         let verdict = if may { Verdict::Allow } else { Verdict::Deny };
         return Answer::of(Ruling { verdict, reason: Reason::Resolver, rule: RULE_NONE });

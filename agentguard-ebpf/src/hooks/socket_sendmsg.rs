@@ -6,7 +6,7 @@
 
 use agentguard_common::event::{Kind, pair};
 use agentguard_common::net::{self, Sockaddr};
-use agentguard_common::steering;
+use agentguard_common::{opaque, steering};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
@@ -64,10 +64,11 @@ fn socket_sendmsg(ctx: LsmContext) -> i32 {
         };
         (Kind::Send, Asked { address, socket })
     };
-    if !egress::decide(kind, &label, &asked) {
+    let kind = opaque::number(kind as u64, label.session);
+    if !egress::decide_as(kind, &label, &asked) {
         return REFUSE;
     }
-    if matches!(kind, Kind::Foreign) {
+    if kind == Kind::Foreign as u64 {
         egress::claim(&label, &asked);
     }
     PASS

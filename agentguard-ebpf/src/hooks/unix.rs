@@ -116,7 +116,7 @@ unsafe fn ruled(
         (*record).reserved_too = 0;
         (*record).policy = policy;
         let ring = if passes { Ring::Activity } else { Ring::Decisions };
-        emit::emit_bytes(ring, kind, bytes, size_of::<event::Unix>() as u64);
+        emit::emit_bytes(ring, kind as u16, bytes, size_of::<event::Unix>() as u64);
     }
     passes || observed
 }
