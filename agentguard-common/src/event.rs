@@ -332,6 +332,7 @@ pub const fn unpair(both: u32) -> (u32, u32) {
 }
 
 /// A record, read.
+#[expect(clippy::large_enum_variant, reason = "it lives for one event, on the stack")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
     /// A decision on egress.

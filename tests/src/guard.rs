@@ -11,6 +11,10 @@ use serde_json::Value;
 /// How long anything may take in an emulated VM.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How long a daemon may take that loads the kernel programs first: the verifier is slow
+/// under emulation.
+const LOADING: Duration = Duration::from_secs(240);
+
 /// A guarded VM. Dropping it ends the sessions and the daemon, but leaves the kernel
 /// programs where they are: the next daemon takes them over, which spares their
 /// verification under emulation. Scenarios about loading call [`clean`] first.
@@ -87,7 +91,7 @@ impl Guard {
     pub fn restart(&mut self) -> io::Result<()> {
         let mut daemon = daemon_command(&self.policies(), &self.log);
         self.daemon = Some(daemon.args(&self.more).spawn()?);
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + LOADING;
         while Instant::now() < until {
             if agentguard(&["ps"])?.status.success() {
                 return Ok(());

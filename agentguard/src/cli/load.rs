@@ -70,7 +70,7 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
     let programs =
         kernel::measure(&|name| only.is_empty() || only.iter().any(|wanted| wanted == name))?;
     println!(
-        "{:<22} {:<7} {:>12} {:>9} {:>12}  OUTCOME",
+        "{:<22} {:<10} {:>12} {:>9} {:>12}  OUTCOME",
         "PROGRAM", "TYPE", "INSTRUCTIONS", "VERIFIED", "TIME"
     );
     let mut failed = None;
@@ -79,7 +79,7 @@ pub(super) fn load(arguments: &LoadArguments) -> Result<ExitCode> {
             number.map_or_else(|| "-".to_owned(), |number| number.to_string())
         };
         println!(
-            "{:<22} {:<7} {:>12} {:>9} {:>9.1} ms  {}",
+            "{:<22} {:<10} {:>12} {:>9} {:>9.1} ms  {}",
             program.name,
             program.kind,
             number(program.instructions),

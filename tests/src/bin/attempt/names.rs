@@ -71,7 +71,18 @@ pub(super) fn pretend(what: &str) -> io::Result<()> {
         nix::sys::socket::SockFlag::empty(),
         None,
     )?;
-    nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpFreebind, &true)?;
+    let yes: libc::c_int = 1;
+    // SAFETY: the option takes a number of that size.
+    let set = unsafe {
+        libc::setsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(&socket),
+            libc::SOL_IP,
+            libc::IP_TRANSPARENT,
+            (&raw const yes).cast(),
+            4,
+        )
+    };
+    nix::errno::Errno::result(set)?;
     let socket = UdpSocket::from(socket);
     let from: std::net::SocketAddrV4 = from.parse().map_err(io::Error::other)?;
     nix::sys::socket::bind(
