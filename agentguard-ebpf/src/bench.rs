@@ -12,28 +12,38 @@
 )]
 
 /// The names are for those who fill the maps.
-const _: [&str; 2] = [bench_request::REQUESTS, bench_request::CURSOR];
+const _: [&str; 4] =
+    [bench_request::REQUESTS, bench_request::CURSOR, bench_request::LABEL, bench_request::WAITING];
 
+#[path = "hooks/answering.rs"]
+mod answering;
 mod atomic;
 mod bench_request;
 #[path = "hooks/egress.rs"]
 #[expect(dead_code, reason = "there is no struct socket to read")]
 mod egress;
+#[expect(dead_code, reason = "nothing is refused but by the evaluator")]
 mod emit;
 #[expect(dead_code, reason = "there are no hook arguments to read")]
 mod kernel;
 mod maps;
 mod names;
-#[expect(dead_code, reason = "no record is longer than the stack")]
+#[expect(dead_code, reason = "likewise")]
+mod packet;
+#[path = "hooks/question.rs"]
+mod question;
+#[expect(dead_code, reason = "only names need more than the stack")]
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
 mod socket;
 
+use agentguard_common::dns;
 use agentguard_common::egress::{Entry, MAX_ENTRIES};
 use agentguard_common::event::Kind;
 use agentguard_common::net::Sockaddr;
-use agentguard_common::session::TaskLabel;
+use agentguard_common::resolve::{Asked as Question, AskedKey};
+use agentguard_common::session::{SocketLabel, TaskLabel};
 use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap};
 use aya_ebpf::helpers::generated::bpf_get_current_cgroup_id;
@@ -42,6 +52,7 @@ use aya_ebpf::programs::SkBuffContext;
 
 use crate::bench_request::{Cursor, MAX_REQUESTS, Request};
 use crate::egress::{Asked, Socket};
+use crate::packet::{Facts, Packet};
 
 /// What a cgroup_skb program returns to let a packet pass.
 const PASS: i32 = 1;
@@ -50,6 +61,14 @@ const REFUSE: i32 = 0;
 
 #[btf_map]
 static REQUESTS: Array<Request, { MAX_REQUESTS as usize }> = Array::new();
+
+/// The label of the socket that packets are to be of: those of a trial have one without.
+#[btf_map]
+static LABEL: Array<SocketLabel, 1> = Array::new();
+
+/// The question that answers are for.
+#[btf_map]
+static WAITING: Array<Question, 1> = Array::new();
 
 #[btf_map]
 static CURSOR: Array<Cursor, 1> = Array::new();
@@ -151,6 +170,58 @@ fn decide_by_trie(_: SkBuffContext) -> i32 {
         Some(entry) => entry.rules[0].first == to.port && entry.rules[0].verdict == 0,
         None => policy.egress_default == 0,
     })
+}
+
+/// A data packet of a session, as `cgroup_skb_egress` looks at it.
+#[cgroup_skb(egress)]
+fn data_packet(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::of(&ctx);
+    let Some((_, facts)) = of_session(packet) else { return REFUSE };
+    verdict(facts.to.port != dns::PORT && facts.from.port != dns::PORT)
+}
+
+/// A question, likewise.
+#[cgroup_skb(egress)]
+fn ask_name(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::of(&ctx);
+    let Some((label, facts)) = of_session(packet) else { return REFUSE };
+    let Ok(ground) = egress::ground(&label.of_maker()) else { return REFUSE };
+    if !names::is_resolver(ground.slot, ground.policy, facts.to.address) {
+        return REFUSE;
+    }
+    verdict(question::decide(packet, &facts, label, &ground))
+}
+
+/// An answer, as `cgroup_skb_ingress` looks at it, and the question before it.
+#[cgroup_skb(ingress)]
+fn answer_name(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::of(&ctx);
+    let Some((label, facts)) = of_session(packet) else { return REFUSE };
+    let Ok(ground) = egress::ground(&label.of_maker()) else { return REFUSE };
+    if !wait(packet) || !names::is_resolver(ground.slot, ground.policy, facts.from.address) {
+        return REFUSE;
+    }
+    verdict(answering::decide(packet, &facts, label, &ground))
+}
+
+/// Only the question before it.
+#[cgroup_skb(ingress)]
+fn answer_ready(ctx: SkBuffContext) -> i32 {
+    verdict(wait(Packet::of(&ctx)))
+}
+
+/// The label and the facts of a packet. The socket's own label is looked for as well.
+#[inline(always)]
+fn of_session(packet: Packet) -> Option<(&'static SocketLabel, Facts)> {
+    let label = packet.label().or_else(|| LABEL.get(0))?;
+    Some((label, packet.facts()?))
+}
+
+#[inline(always)]
+fn wait(packet: Packet) -> bool {
+    let Some(asked) = WAITING.get(0) else { return false };
+    let key = AskedKey { socket: packet.cookie(), id: 7, kind: 1, reserved: 0 };
+    maps::ASKED.insert(key, asked, 0).is_ok()
 }
 
 #[inline(always)]

@@ -9,6 +9,11 @@ pub(crate) const REQUESTS: &str = "REQUESTS";
 /// The map with the [`Cursor`].
 pub(crate) const CURSOR: &str = "CURSOR";
 
+/// The map with the label of the socket that packets are of.
+pub(crate) const LABEL: &str = "LABEL";
+/// The map with the question that answers are for.
+pub(crate) const WAITING: &str = "WAITING";
+
 /// What a hook finds in its arguments.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]

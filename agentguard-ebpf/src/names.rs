@@ -62,7 +62,7 @@ pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32
     }
     let mut fresh = Learned::default();
     fresh.references[0] = reference.0;
-    if LEARNED.insert(&key, fresh, NEW).is_ok() {
+    if LEARNED.insert(key, fresh, NEW).is_ok() {
         return;
     }
     // Another CPU was first, or there is no room at all.

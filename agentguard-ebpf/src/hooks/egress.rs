@@ -325,7 +325,7 @@ fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protoc
     let place = ANSWERS.get_ptr_mut(question.place());
     // SAFETY: a live map value of this CPU.
     let recalled = place.and_then(|place| unsafe { recall(place, &question) });
-    let answer = match recalled {
+    match recalled {
         Some(answer) => answer,
         None => {
             let answer = answer_reached(&Maps, slot, policy, to, protocol);
@@ -336,8 +336,7 @@ fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protoc
             }
             answer
         }
-    };
-    answer
+    }
 }
 
 /// What stands in a place, if it is on this question.

@@ -111,7 +111,7 @@ fn one(case: &Case<'_>, len: u32) -> bool {
 fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> bool {
     desk.key = name::Key::zeroed();
     desk.question = dns::Question::zeroed();
-    if len < dns::HEADER || len > dns::QUESTION_MAX {
+    if !(dns::HEADER..=dns::QUESTION_MAX).contains(&len) {
         return false;
     }
     // SAFETY: there is room for more.
@@ -146,6 +146,10 @@ fn judge(desk: &mut Desk, ground: &Ground, readable: bool) -> bool {
 }
 
 /// Remembers a question until its answer comes.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value it would go through the stack, which has no room for it"
+)]
 #[inline(never)]
 fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
     desk.asked.resolver = facts.to.address;
@@ -153,7 +157,7 @@ fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
     let id = Header::read(&desk.bytes).id;
     let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
     // Without room for it, its answer will be one that was not asked for.
-    if ASKED.insert(&key, &desk.asked, 0).is_err() {
+    if ASKED.insert(key, &desk.asked, 0).is_err() {
         emit::count(Kind::Question, Count::Error);
     }
 }

@@ -5,9 +5,10 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use agentguard_common::event::Kind;
 use agentguard_common::net::{Address, Destination, Protocols};
 
-use crate::programs::{Programs, Result};
+use crate::programs::{PACKET, Programs, Result};
 use crate::rules::{self, Dice, Ready};
 use crate::table::{self, Row};
 
@@ -289,13 +290,61 @@ impl Plan<'_> {
         let (mut empty, mut took) = (f64::MAX, f64::MAX);
         for _ in 0..self.rounds {
             empty = empty.min(nanoseconds(programs, "empty", self.repeat)?);
-            let (returned, time) = programs.run_recording(self.repeat)?;
+            let (returned, time) =
+                programs.run_recording("record", Kind::Connect, &PACKET, self.repeat)?;
             if returned != expected {
                 return Err(format!("record returned {returned} and not {expected}").into());
             }
             took = took.min(time);
         }
         Ok(Row { what: String::new(), took, above: took - empty, goal: None })
+    }
+}
+
+impl Plan<'_> {
+    /// A program that lets a packet pass, beside the empty one.
+    pub(crate) fn packets(
+        &self,
+        programs: &Programs,
+        program: &str,
+        packet: &[u8],
+        what: &str,
+        goal: f64,
+    ) -> Result<Row> {
+        passes(program, programs.run_on(program, packet, 1)?.0)?;
+        let (mut empty, mut took) = (f64::MAX, f64::MAX);
+        for _ in 0..self.rounds {
+            let time = |name| programs.run_on(name, packet, self.repeat);
+            empty = empty.min(time("empty")?.1.as_secs_f64() * 1e9);
+            took = took.min(time(program)?.1.as_secs_f64() * 1e9);
+        }
+        Ok(Row { what: what.into(), took, above: took - empty, goal: Some(goal) })
+    }
+
+    /// The same of one that makes records.
+    pub(crate) fn recorded(
+        &self,
+        programs: &mut Programs,
+        program: &str,
+        kind: Kind,
+        packet: &[u8],
+    ) -> Result<Row> {
+        let (mut empty, mut took) = (f64::MAX, f64::MAX);
+        for _ in 0..self.rounds {
+            let time = programs.run_on("empty", packet, self.repeat)?.1;
+            empty = empty.min(time.as_secs_f64() * 1e9);
+            let (returned, time) = programs.run_recording(program, kind, packet, self.repeat)?;
+            passes(program, returned)?;
+            took = took.min(time);
+        }
+        Ok(Row { what: String::new(), took, above: took - empty, goal: None })
+    }
+}
+
+fn passes(program: &str, returned: u32) -> Result<()> {
+    match returned {
+        1 => Ok(()),
+        other => Err(format!("{program} returned {other} and not 1").into()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod bench_request;
 mod decisions;
 mod machine;
+mod names;
 mod programs;
 mod rules;
 mod server;
@@ -19,9 +20,10 @@ use programs::Result;
 const HELP: &str = "\
 Measures agentguard on this host. Nothing is attached to the kernel.
 
-Usage: cargo xtask bench [decisions | start] [--rounds N] [--runs N] [--trie]
+Usage: cargo xtask bench [decisions | names | start] [--rounds N] [--runs N] [--trie]
 
   decisions   only what a decision costs
+  names       only what questions, answers and packets cost
   start       only what starting a command adds
   --rounds N  take the best of N rounds of 1,000,000 decisions [default: 5]
   --runs N    take the median of N starts [default: 200]
@@ -46,7 +48,7 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let mut words = std::env::args().skip(1);
-    let (mut decisions, mut start, mut trie) = (true, true, false);
+    let (mut decisions, mut names, mut start, mut trie) = (true, true, true, false);
     let (mut rounds, mut runs) = (5, 200);
     while let Some(word) = words.next() {
         let mut number = || -> Result<u32> {
@@ -54,8 +56,9 @@ fn run() -> Result<bool> {
             if number == 0 { Err(format!("{word} takes at least 1").into()) } else { Ok(number) }
         };
         match word.as_str() {
-            "decisions" => start = false,
-            "start" => decisions = false,
+            "decisions" => (names, start) = (false, false),
+            "names" => (decisions, start) = (false, false),
+            "start" => (decisions, names) = (false, false),
             "--trie" => trie = true,
             "--rounds" => rounds = number()?,
             "--runs" => runs = number()?,
@@ -73,13 +76,18 @@ fn run() -> Result<bool> {
     }
     println!("{}; load {}", machine::describe(), machine::load());
     let mut met = true;
-    if decisions {
+    if decisions || names {
         let object = std::env::var_os(OBJECT)
             .ok_or_else(|| format!("{OBJECT} is not set: run `cargo xtask bench`"))?;
         let pinned = machine::Pinned::to_last()?;
         println!("decisions: best of {rounds} × {REPEAT} on CPU {}", pinned.cpu);
         let plan = decisions::Plan { object: object.as_ref(), rounds, repeat: REPEAT, trie };
-        met &= decisions::run(&plan)?;
+        if decisions {
+            met &= decisions::run(&plan)?;
+        }
+        if names {
+            met &= names::run(&plan)?;
+        }
     }
     if start {
         println!("\nstarts: {runs} of each, in turn");

@@ -12,14 +12,16 @@ use agentguard_common::counter::{self, Count};
 use agentguard_common::egress::{Block, BlockKey, Entry, Key, PolicyEntry};
 use agentguard_common::event::Kind;
 use agentguard_common::map as name;
+use agentguard_common::name::Named;
 use agentguard_common::net;
-use agentguard_common::session::{SessionEntry, State, TaskLabel};
+use agentguard_common::resolve::{Asked, ResolverKey};
+use agentguard_common::session::{SessionEntry, SocketLabel, State, TaskLabel};
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupSkb, ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use bytemuck::{Pod, Zeroable};
 
-use crate::bench_request::{CURSOR, Cursor, MAX_REQUESTS, REQUESTS, Request};
+use crate::bench_request::{CURSOR, Cursor, LABEL, MAX_REQUESTS, REQUESTS, Request, WAITING};
 use crate::machine;
 use crate::rules::Ready;
 
@@ -31,7 +33,7 @@ const SESSION: u64 = 7;
 const SLOT: u32 = 5000;
 /// As long as the shortest packet that the kernel takes for a trial: 14 bytes of
 /// Ethernet and an IPv4 header, which no program looks at.
-const PACKET: [u8; 64] = [0; 64];
+pub(crate) const PACKET: [u8; 64] = [0; 64];
 /// Records that a ring buffer has room for, and some to spare.
 const RECORDS: u32 = 15_000;
 
@@ -87,6 +89,29 @@ impl Programs {
         Ok(())
     }
 
+    /// Puts a policy with rules by name into slot 0, and its resolvers.
+    pub(crate) fn fill_names(&self, policy: &Ready) -> Result<()> {
+        let (keys, values): (Vec<_>, Vec<_>) = policy.compiled.names_at(0).unzip();
+        self.map::<agentguard_common::name::Key, Named>(name::NAMES)?.set_all(&keys, &values)?;
+        for address in &policy.compiled.resolvers {
+            let key = ResolverKey { address: *address, policy: 0, reserved: 0 };
+            self.map(name::RESOLVERS)?.set(&key, &1u32)?;
+        }
+        let (keys, values): (Vec<Key>, Vec<Entry>) = policy.compiled.entries_at(0).unzip();
+        self.map::<Key, Entry>(name::EGRESS)?.set_all(&keys, &values)?;
+        Ok(self.map(name::POLICIES)?.set(&0u32, &policy.compiled.entry)?)
+    }
+
+    /// Sets the label of the socket that packets are of.
+    pub(crate) fn of_session(&self, label: &SocketLabel) -> Result<()> {
+        Ok(self.map(LABEL)?.set(&0u32, label)?)
+    }
+
+    /// Sets the question that answers are for.
+    pub(crate) fn waits(&self, asked: &Asked) -> Result<()> {
+        Ok(self.map(WAITING)?.set(&0u32, asked)?)
+    }
+
     /// Puts the same networks into the trie, without the markers of the search.
     pub(crate) fn fill_trie(&self, policies: &[Ready]) -> Result<()> {
         let trie: Map<TrieKey, Entry> = self.map("TRIE")?;
@@ -136,26 +161,42 @@ impl Programs {
 
     /// Runs a program so many times; what it returned last, and the time of one run.
     pub(crate) fn run(&self, program: &str, repeat: u32) -> Result<(u32, Duration)> {
+        self.run_on(program, &PACKET, repeat)
+    }
+
+    /// The same on a packet.
+    pub(crate) fn run_on(
+        &self,
+        program: &str,
+        packet: &[u8],
+        repeat: u32,
+    ) -> Result<(u32, Duration)> {
         let program: &CgroupSkb = self
             .ebpf
             .program(program)
             .ok_or_else(|| format!("no program {program}"))?
             .try_into()?;
         let result = program.test_run(TestRunOptions {
-            data_in: Some(&PACKET),
+            data_in: Some(packet),
             repeat,
             ..Default::default()
         })?;
         Ok((result.return_value, result.duration))
     }
 
-    /// Runs the program that makes records, in pieces for which there is room, and
+    /// Runs a program that makes records of a kind, in pieces for which there is room, and
     /// takes the records out in between. An error where one was lost.
-    pub(crate) fn run_recording(&mut self, repeat: u32) -> Result<(u32, f64)> {
+    pub(crate) fn run_recording(
+        &mut self,
+        program: &str,
+        kind: Kind,
+        packet: &[u8],
+        repeat: u32,
+    ) -> Result<(u32, f64)> {
         let (mut done, mut nanoseconds, mut verdict) = (0u32, 0.0, 0);
-        let (before, mut taken) = (self.counted(Count::Sent)?, 0u64);
+        let (before, mut taken) = (self.counted(kind, Count::Sent)?, 0u64);
         while done < repeat {
-            let (returned, time) = self.run("record", RECORDS)?;
+            let (returned, time) = self.run_on(program, packet, RECORDS)?;
             (done, verdict) = (done + RECORDS, returned);
             nanoseconds += time.as_secs_f64() * 1e9 * f64::from(RECORDS);
             for ring in [name::DECISIONS, name::ACTIVITY] {
@@ -165,17 +206,17 @@ impl Programs {
                 }
             }
         }
-        let sent = self.counted(Count::Sent)? - before;
+        let sent = self.counted(kind, Count::Sent)? - before;
         if sent != u64::from(done) || taken != sent {
             return Err(format!("of {done} records {sent} were sent and {taken} arrived").into());
         }
         Ok((verdict, nanoseconds / f64::from(done)))
     }
 
-    fn counted(&self, what: Count) -> Result<u64> {
+    fn counted(&self, kind: Kind, what: Count) -> Result<u64> {
         let map = self.ebpf.map(name::COUNTERS).ok_or("no counters")?;
         let counters: PerCpuArray<_, u64> = PerCpuArray::try_from(map)?;
-        Ok(counters.get(&counter::slot(Kind::Connect, what), 0)?.iter().sum())
+        Ok(counters.get(&counter::slot(kind, what), 0)?.iter().sum())
     }
 }
 
@@ -186,6 +227,7 @@ fn data<'a>(ebpf: &'a Ebpf, wanted: &str) -> Result<&'a MapData> {
             AyaMap::Array(data)
             | AyaMap::HashMap(data)
             | AyaMap::LpmTrie(data)
+            | AyaMap::LruHashMap(data)
             | AyaMap::Unsupported(data),
         ) => Ok(data),
         _ => Err(format!("no map {wanted}").into()),
