@@ -5,6 +5,7 @@ use agentguard_common::answer::Answer;
 use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, dns};
 use agentguard_common::event::Kind;
+use agentguard_common::name::NAME_BYTES;
 use agentguard_common::net::{Address, Destination, Protocols};
 use agentguard_common::opaque::cut;
 use agentguard_common::resolve::{
@@ -12,11 +13,28 @@ use agentguard_common::resolve::{
 };
 use agentguard_common::session::SocketLabel;
 
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
+
 use crate::maps::{LEARNED, Maps, RESOLVERS};
 use crate::{atomic, emit, session};
 
 /// `BPF_NOEXIST` of `linux/bpf.h`: what is there already is left alone.
 const NEW: u64 = 1;
+
+/// Copies a name, to where there is room for one. By a helper, as the compiler would go
+/// byte by byte.
+#[inline(always)]
+pub(crate) fn copy<T: bytemuck::Pod>(to: &mut T, from: &[u8; NAME_BYTES]) {
+    const { assert!(size_of::<T>() >= NAME_BYTES) };
+    // SAFETY: both are memory of ours, of that size and more. It does not fail on such.
+    unsafe {
+        bpf_probe_read_kernel(
+            core::ptr::from_mut(to).cast(),
+            NAME_BYTES as u32,
+            from.as_ptr().cast(),
+        );
+    }
+}
 
 /// Whether a policy's sessions may ask there for names.
 #[inline(always)]

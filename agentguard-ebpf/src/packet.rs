@@ -11,6 +11,9 @@ use aya_ebpf::programs::SkBuffContext;
 
 use crate::socket;
 
+/// `ETH_P_IP` and `ETH_P_IPV6` of `linux/if_ether.h`, in network order.
+const ETH_P_IP: u32 = 0x0800u16.to_be() as u32;
+const ETH_P_IPV6: u32 = 0x86ddu16.to_be() as u32;
 /// An IPv4 header without options (RFC 791, 3.1).
 const V4: u32 = 20;
 /// An IPv6 header (RFC 8200, 3).
@@ -33,12 +36,10 @@ pub(crate) struct Facts {
     pub(crate) to: Destination,
     /// The address family.
     pub(crate) family: u16,
-    /// The IP protocol.
+    /// The IP protocol: TCP, UDP or ICMP.
     pub(crate) protocol: u16,
-    /// Where the payload begins; of TCP, UDP and ICMP alone.
-    pub(crate) payload: u32,
-    /// How long it is.
-    pub(crate) len: u32,
+    /// Where the transport's header begins.
+    header: u32,
 }
 
 impl Packet {
@@ -73,58 +74,64 @@ impl Packet {
         unsafe { (*self.skb).gso_size != 0 }
     }
 
-    /// Reads its headers. `None` for what is neither IPv4 nor IPv6, and for packets with
-    /// options or extension headers, or that are fragments.
+    /// Reads its headers as far as the ports, in one go. `None` for what is neither IPv4 nor
+    /// IPv6, for packets with options or extension headers, and for fragments.
     #[inline(always)]
     pub(crate) fn facts(self) -> Option<Facts> {
-        let first: u8 = self.load(0)?;
-        let (from, to, family, protocol, header) = match first {
+        // SAFETY: a member of the program's context.
+        let kind = unsafe { (*self.skb).protocol };
+        let (from, to, family, protocol, header, ports) = if kind == ETH_P_IP {
+            let header: [u32; 7] = self.load(0)?;
+            let first = u32::from_be(header[0]);
+            let fragment = u32::from_be(header[1]) as u16 & FRAGMENT;
             // Version 4, five words of header.
-            0x45 => {
-                let header: [u32; 5] = self.load(0)?;
-                let fragment = u32::from_be(header[1]) as u16;
-                if fragment & FRAGMENT != 0 {
-                    return None;
-                }
-                let protocol = (u32::from_be(header[2]) >> 16 & 0xff) as u16;
-                let address = |word: u32| Address::v4(u32::from_be(word));
-                (address(header[3]), address(header[4]), AF_INET, protocol, V4)
+            if first >> 24 != 0x45 || fragment != 0 {
+                return None;
             }
-            0x60..=0x6f => {
-                let header: [u32; 10] = self.load(0)?;
-                let protocol = (u32::from_be(header[1]) >> 8 & 0xff) as u16;
-                let half = |at: usize| {
-                    u64::from(u32::from_be(header[at])) << 32
-                        | u64::from(u32::from_be(header[at + 1]))
-                };
-                let from = Address { high: half(2), low: half(4) };
-                let to = Address { high: half(6), low: half(8) };
-                (from, to, AF_INET6, protocol, V6)
+            let protocol = (u32::from_be(header[2]) >> 16 & 0xff) as u16;
+            let address = |word: u32| Address::v4(u32::from_be(word));
+            (address(header[3]), address(header[4]), AF_INET, protocol, V4, header[5])
+        } else if kind == ETH_P_IPV6 {
+            let header: [u32; 11] = self.load(0)?;
+            if u32::from_be(header[0]) >> 28 != 6 {
+                return None;
             }
+            let protocol = (u32::from_be(header[1]) >> 8 & 0xff) as u16;
+            let half = |at: usize| {
+                u64::from(u32::from_be(header[at])) << 32 | u64::from(u32::from_be(header[at + 1]))
+            };
+            let from = Address { high: half(2), low: half(4) };
+            let to = Address { high: half(6), low: half(8) };
+            (from, to, AF_INET6, protocol, V6, header[10])
+        } else {
+            return None;
+        };
+        let ports = match protocol {
+            IPPROTO_UDP | IPPROTO_TCP => u32::from_be(ports),
+            IPPROTO_ICMP | IPPROTO_ICMPV6 => 0,
             _ => return None,
         };
-        let mut ports = [0u16; 2];
-        let mut payload = header + UDP;
-        match protocol {
-            IPPROTO_UDP => ports = self.load(header)?,
-            IPPROTO_TCP => {
-                ports = self.load(header)?;
-                let words: u8 = self.load(header + 12)?;
-                payload = header + (u32::from(words >> 4) << 2);
-            }
-            IPPROTO_ICMP | IPPROTO_ICMPV6 => {}
-            _ => return None,
-        }
-        // SAFETY: a member of the program's context.
-        let len = unsafe { (*self.skb).len };
         Some(Facts {
-            from: Destination { address: from, port: u16::from_be(ports[0]) },
-            to: Destination { address: to, port: u16::from_be(ports[1]) },
+            from: Destination { address: from, port: (ports >> 16) as u16 },
+            to: Destination { address: to, port: ports as u16 },
             family,
             protocol,
-            payload,
-            len: len.checked_sub(payload)?,
+            header,
         })
+    }
+
+    /// Where the payload is, and how long.
+    #[inline(always)]
+    pub(crate) fn payload(self, facts: &Facts) -> Option<(u32, u32)> {
+        let at = if facts.protocol == IPPROTO_TCP {
+            let words: u8 = self.load(facts.header + 12)?;
+            facts.header + (u32::from(words >> 4) << 2)
+        } else {
+            facts.header + UDP
+        };
+        // SAFETY: a member of the program's context.
+        let len = unsafe { (*self.skb).len };
+        Some((at, len.checked_sub(at)?))
     }
 
     /// Reads something of fixed size.

@@ -90,7 +90,9 @@ impl Drop for Dnsmasq {
 ///
 /// Where that cannot be written.
 pub fn use_resolvers(servers: &[&str]) -> io::Result<()> {
-    let mut text = String::from("options timeout:2 attempts:1\n");
+    // Who waits for an answer that does not come waits long, even where all is slow: so it
+    // shows that a refusal is no time-out.
+    let mut text = String::from("options timeout:30 attempts:1\n");
     for server in servers {
         text.push_str(&format!("nameserver {server}\n"));
     }

@@ -4,7 +4,7 @@
 use agentguard_common::counter::Count;
 use agentguard_common::dns::{self, Header, Step, Walk};
 use agentguard_common::event::{ANSWERED, Kind};
-use agentguard_common::name::{self, NAME_BYTES};
+use agentguard_common::name;
 use agentguard_common::net::{Address, IPPROTO_TCP};
 use agentguard_common::opaque;
 use agentguard_common::resolve::{self, AskedKey};
@@ -24,16 +24,19 @@ use crate::{names, session};
 /// Decides an answer; false where the socket is not to have it.
 #[inline(always)]
 pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground: &Ground) -> bool {
-    if facts.len == 0 {
-        return true;
-    }
+    let (at, len) = match packet.payload(facts) {
+        Some((_, 0)) => return true,
+        Some(payload) => payload,
+        // Shorter than it says: read as no answer.
+        None => (0, 0),
+    };
     emit::count(Kind::Answer, Count::Seen);
     let Some(desk) = Desk::take() else {
         emit::count(Kind::Answer, Count::Error);
         return ground.observed();
     };
     // SAFETY: a live map value that nobody else uses.
-    let passes = one(packet, facts, label, ground, unsafe { &mut *desk });
+    let passes = one(packet, facts, (at, len), label, ground, unsafe { &mut *desk });
     // SAFETY: taken above, and not used below.
     unsafe { Desk::give(desk) };
     passes || ground.observed()
@@ -43,11 +46,12 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
 fn one(
     packet: Packet,
     facts: &Facts,
+    payload: (u32, u32),
     label: &SocketLabel,
     ground: &Ground,
     desk: &mut Desk,
 ) -> bool {
-    let (at, len) = message(packet, facts);
+    let (at, len) = message(packet, facts, payload);
     desk.record.resolver = facts.from.address.octets();
     desk.record.port = facts.from.port;
     desk.record.protocol = facts.protocol;
@@ -76,12 +80,13 @@ fn one(
 /// Where the message is: all of a datagram, or what stands behind its length in a segment.
 /// No length where it is not whole.
 #[inline(always)]
-fn message(packet: Packet, facts: &Facts) -> (u32, u32) {
+fn message(packet: Packet, facts: &Facts, payload: (u32, u32)) -> (u32, u32) {
     if facts.protocol != IPPROTO_TCP {
-        return (facts.payload, facts.len);
+        return payload;
     }
-    let len = packet.load::<u16>(facts.payload).map_or(0, |len| u32::from(u16::from_be(len)));
-    if len + 2 == facts.len { (facts.payload + 2, len) } else { (0, 0) }
+    let (at, all) = payload;
+    let len = packet.load::<u16>(at).map_or(0, |len| u32::from(u16::from_be(len)));
+    if len + 2 == all { (at + 2, len) } else { (0, 0) }
 }
 
 /// What [`read`] says of an answer whose question is in order.
@@ -118,10 +123,11 @@ fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     // SAFETY: the value stays readable for as long as the program runs. One that is
     // written over meanwhile is another question of the same socket, id and type.
     let Some(asked) = (unsafe { ASKED.get(key) }) else { return false };
-    let mut different = (asked.resolver.high ^ from.high) | (asked.resolver.low ^ from.low);
-    for at in 0..NAME_BYTES {
-        different |= u64::from(asked.name[at] ^ desk.key.name[at]);
-    }
+    // By words, of copies that are aligned for that.
+    names::copy(&mut desk.words[0], &asked.name);
+    names::copy(&mut desk.words[1], &desk.key.name);
+    let elsewhere = (asked.resolver.high ^ from.high) | (asked.resolver.low ^ from.low);
+    let different = elsewhere | differ(&desk.words);
     desk.asked.list = asked.list;
     desk.record.rule = asked.rule;
     if different != 0 {
@@ -130,6 +136,21 @@ fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     let _ = ASKED.remove(key);
     true
 }
+
+/// Something else than 0 where two names differ. A word at a time, as the compiler would
+/// read all of them first and has no room for that.
+#[inline(never)]
+fn differ(words: &[[u64; WORDS]; 2]) -> u64 {
+    let mut different = 0;
+    for at in 0..WORDS as u32 {
+        let at = opaque::cut(at, WORDS as u32 - 1);
+        different |= words[0][at] ^ words[1][at];
+    }
+    different
+}
+
+/// The words of a name, and what there is to fill up the last.
+const WORDS: usize = 32;
 
 /// What the steps through an answer share. What changes is on the desk, of which the
 /// verifier knows nothing: it would walk a step anew for everything that it may find there.

@@ -15,6 +15,7 @@ use bytemuck::Zeroable;
 use super::egress::Ground;
 use crate::emit::{self, Ring};
 use crate::maps::{ASKED, Maps};
+use crate::names;
 use crate::packet::{Facts, Packet};
 use crate::scratch::Desk;
 
@@ -46,16 +47,19 @@ struct Case<'a> {
 /// sends such, and whoever does may ask by UDP.
 #[inline(always)]
 pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground: &Ground) -> bool {
-    if facts.len == 0 {
-        return true;
-    }
+    let (at, len) = match packet.payload(facts) {
+        Some((_, 0)) => return true,
+        Some(payload) => payload,
+        // Shorter than it says: read as no question.
+        None => (0, 0),
+    };
     let Some(desk) = Desk::take() else {
         emit::count(Kind::Question, Count::Error);
         return ground.observed();
     };
     // What is cut into several packets later is no one question, and read as none.
-    let left = if packet.is_cut_up() { 0 } else { facts.len };
-    let mut case = Case { packet, facts, label, ground, desk, at: facts.payload, left, refused: 0 };
+    let left = if packet.is_cut_up() { 0 } else { len };
+    let mut case = Case { packet, facts, label, ground, desk, at, left, refused: 0 };
     // In a loop by the helper, as the verifier then walks through it once.
     // SAFETY: the function has the type that the helper calls, and what it is given
     // lives longer than the call.
@@ -153,7 +157,7 @@ fn judge(desk: &mut Desk, ground: &Ground, readable: bool) -> bool {
 #[inline(never)]
 fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
     desk.asked.resolver = facts.to.address;
-    desk.asked.name = desk.key.name;
+    names::copy(&mut desk.asked.name, &desk.key.name);
     let id = Header::read(&desk.bytes).id;
     let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
     // Without room for it, its answer will be one that was not asked for.
@@ -170,7 +174,7 @@ pub(super) fn tell(desk: &mut Desk, label: &SocketLabel, ground: &Ground, kind: 
     record.header = emit::header_of_socket(kind, label, flags);
     record.kind = desk.question.kind;
     record.policy = ground.policy.tag;
-    record.name = desk.key.name;
+    names::copy(&mut record.name, &desk.key.name);
     let refused = record.verdict != Verdict::Allow as u8;
     emit::emit(if refused { Ring::Decisions } else { Ring::Activity }, kind, record);
     record.count = 0;

@@ -26,6 +26,9 @@ egress:
       id: bad
 ";
 
+/// Half of the time that resolver libraries are told to wait for an answer.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
 fn attempt(guard: &Guard, words: &str) -> Vec<String> {
     guard.attempt("named", words).unwrap_or_else(|error| vec![error.to_string()])
 }
@@ -89,7 +92,7 @@ fn other_names_are_refused_at_once_and_nobody_hears_of_them() -> Outcome {
         let start = Instant::now();
         let printed = attempt(&guard, &format!("resolve {name}"));
         assert!(printed[0].starts_with(&format!("resolve {name} error")), "{printed:?}");
-        assert!(start.elapsed() < Duration::from_millis(1900), "{name}: {:?}", start.elapsed());
+        assert!(start.elapsed() < AT_ONCE, "{name}: {:?}", start.elapsed());
         assert_eq!(server.asked(name)?, 0, "{name}");
     }
     let decisions = guard.decisions()?;
@@ -313,9 +316,7 @@ fn other_programs_resolve_as_they_are_used_to() -> Outcome {
             let start = Instant::now();
             let output = guard.run("named", &words).output()?;
             assert_eq!(output.status.success(), found, "{words:?}: {output:?}");
-            // Python takes its time to start.
-            let quick = start.elapsed() < Duration::from_millis(1900);
-            assert!(quick || words[0] == "python3", "{words:?}: {:?}", start.elapsed());
+            assert!(start.elapsed() < AT_ONCE, "{words:?}: {:?}", start.elapsed());
         }
     }
     let decisions = guard.decisions()?;
