@@ -214,7 +214,7 @@ fn answer_ready(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn of_session(packet: Packet) -> Option<(&'static SocketLabel, Facts)> {
     let label = packet.label().or_else(|| LABEL.get(0))?;
-    Some((label, packet.facts()?))
+    Some((label, packet.facts(label.session)?))
 }
 
 #[inline(always)]

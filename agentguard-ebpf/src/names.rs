@@ -24,15 +24,10 @@ const NEW: u64 = 1;
 /// Copies a name, to where there is room for one. By a helper, as the compiler would go
 /// byte by byte.
 #[inline(always)]
-pub(crate) fn copy<T: bytemuck::Pod>(to: &mut T, from: &[u8; NAME_BYTES]) {
-    const { assert!(size_of::<T>() >= NAME_BYTES) };
-    // SAFETY: both are memory of ours, of that size and more. It does not fail on such.
+pub(crate) fn copy(to: &mut [u8; NAME_BYTES], from: &[u8; NAME_BYTES]) {
+    // SAFETY: both are memory of ours, of that size. It does not fail on such.
     unsafe {
-        bpf_probe_read_kernel(
-            core::ptr::from_mut(to).cast(),
-            NAME_BYTES as u32,
-            from.as_ptr().cast(),
-        );
+        bpf_probe_read_kernel(to.as_mut_ptr().cast(), NAME_BYTES as u32, from.as_ptr().cast());
     }
 }
 

@@ -76,8 +76,10 @@ impl Packet {
 
     /// Reads its headers as far as the ports, in one go. `None` for what is neither IPv4 nor
     /// IPv6, for packets with options or extension headers, and for fragments.
+    ///
+    /// To the verifier, all packets are alike afterwards; `noise` is for that.
     #[inline(always)]
-    pub(crate) fn facts(self) -> Option<Facts> {
+    pub(crate) fn facts(self, noise: u64) -> Option<Facts> {
         // SAFETY: a member of the program's context.
         let kind = unsafe { (*self.skb).protocol };
         let (from, to, family, protocol, header, ports) = if kind == ETH_P_IP {
@@ -111,12 +113,17 @@ impl Packet {
             IPPROTO_ICMP | IPPROTO_ICMPV6 => 0,
             _ => return None,
         };
+        let number = |value: u32| opaque::number(u64::from(value), noise);
+        let end = |address, port| Destination {
+            address: opaque::address(address, noise),
+            port: number(port) as u16,
+        };
         Some(Facts {
-            from: Destination { address: from, port: (ports >> 16) as u16 },
-            to: Destination { address: to, port: ports as u16 },
-            family,
-            protocol,
-            header,
+            from: end(from, ports >> 16),
+            to: end(to, ports & 0xffff),
+            family: number(u32::from(family)) as u16,
+            protocol: number(u32::from(protocol)) as u16,
+            header: number(header) as u32,
         })
     }
 

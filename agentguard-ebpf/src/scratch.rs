@@ -60,8 +60,6 @@ pub(crate) struct Desk {
     pub(crate) key: name::Key,
     /// What the message asks for.
     pub(crate) question: dns::Question,
-    /// Two names that are compared.
-    pub(crate) words: [[u64; 32]; 2],
     /// The question, while it waits for its answer.
     pub(crate) asked: resolve::Asked,
     /// The walk through it, while it is read.

@@ -4,7 +4,7 @@
 use agentguard_common::counter::Count;
 use agentguard_common::dns::{self, Header, Step, Walk};
 use agentguard_common::event::{ANSWERED, Kind};
-use agentguard_common::name;
+use agentguard_common::name::{self, NAME_BYTES};
 use agentguard_common::net::{Address, IPPROTO_TCP};
 use agentguard_common::opaque;
 use agentguard_common::resolve::{self, AskedKey};
@@ -123,11 +123,10 @@ fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     // SAFETY: the value stays readable for as long as the program runs. One that is
     // written over meanwhile is another question of the same socket, id and type.
     let Some(asked) = (unsafe { ASKED.get(key) }) else { return false };
-    // By words, of copies that are aligned for that.
-    names::copy(&mut desk.words[0], &asked.name);
-    names::copy(&mut desk.words[1], &desk.key.name);
-    let elsewhere = (asked.resolver.high ^ from.high) | (asked.resolver.low ^ from.low);
-    let different = elsewhere | differ(&desk.words);
+    let mut different = (asked.resolver.high ^ from.high) | (asked.resolver.low ^ from.low);
+    for at in 0..NAME_BYTES {
+        different |= u64::from(asked.name[at] ^ desk.key.name[at]);
+    }
     desk.asked.list = asked.list;
     desk.record.rule = asked.rule;
     if different != 0 {
@@ -136,21 +135,6 @@ fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     let _ = ASKED.remove(key);
     true
 }
-
-/// Something else than 0 where two names differ. A word at a time, as the compiler would
-/// read all of them first and has no room for that.
-#[inline(never)]
-fn differ(words: &[[u64; WORDS]; 2]) -> u64 {
-    let mut different = 0;
-    for at in 0..WORDS as u32 {
-        let at = opaque::cut(at, WORDS as u32 - 1);
-        different |= words[0][at] ^ words[1][at];
-    }
-    different
-}
-
-/// The words of a name, and what there is to fill up the last.
-const WORDS: usize = 32;
 
 /// What the steps through an answer share. What changes is on the desk, of which the
 /// verifier knows nothing: it would walk a step anew for everything that it may find there.

@@ -22,7 +22,7 @@ use crate::packet::{Facts, Packet};
 fn cgroup_skb_egress(ctx: SkBuffContext) -> i32 {
     let packet = Packet::of(&ctx);
     let Some(label) = packet.label() else { return KEEP };
-    let Some(facts) = packet.facts() else {
+    let Some(facts) = packet.facts(label.session) else {
         return refuse(label, None, Reason::Steering);
     };
     if facts.to.port != dns::PORT && facts.from.port != dns::PORT {

@@ -15,7 +15,7 @@ fn cgroup_skb_ingress(ctx: SkBuffContext) -> i32 {
     let packet = Packet::of(&ctx);
     let Some(label) = packet.label() else { return KEEP };
     // What comes in is not decided, but for what could teach an address.
-    let Some(facts) = packet.facts() else { return KEEP };
+    let Some(facts) = packet.facts(label.session) else { return KEEP };
     if facts.from.port != dns::PORT {
         return KEEP;
     }
