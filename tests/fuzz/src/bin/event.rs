@@ -36,6 +36,7 @@ fn write(record: &Record) -> (Kind, Vec<u8>) {
     match record {
         Record::Egress(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Unix(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
+        Record::Dns(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Fork(fixed) => (Kind::Fork, bytes_of(fixed).to_vec()),
         Record::Plain(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Exec(fixed, tail) => {
