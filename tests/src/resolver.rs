@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -43,7 +44,8 @@ impl Dnsmasq {
             "--txt-record=api.test,nothing",
         ]);
         command.arg(format!("--log-facility={}", log.path().display()));
-        let child = command.stdin(Stdio::null()).spawn()?;
+        // For each connection it makes a process.
+        let child = command.stdin(Stdio::null()).process_group(0).spawn()?;
         use_resolvers(&REAL)?;
         let server = Self { child, log };
         for _ in 0..500 {
@@ -79,7 +81,8 @@ impl Dnsmasq {
 
 impl Drop for Dnsmasq {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let group = nix::unistd::Pid::from_raw(self.child.id().cast_signed());
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

@@ -72,13 +72,16 @@ pub(super) fn labelled(number: u64, tables: &Tables) -> Result<Vec<Labelled>> {
     Ok(found)
 }
 
-/// How many threads of a process run; 0 for one that is gone or waits for its parent.
+/// `PF_EXITING` of `linux/sched.h`: the task ends, and runs nothing of its program any more.
+const EXITING: u32 = 4;
+
+/// How many threads of a process run; 0 for one that is gone, ends or waits for its parent.
 /// A first thread that ended before the others is a zombie too.
 pub(super) fn threads(pid: i32) -> u64 {
     let stat = procfs::process::Process::new(pid).and_then(|process| process.stat());
     let Ok(stat) = stat else { return 0 };
-    let ended = u64::from(matches!(stat.state, 'Z' | 'X'));
-    u64::try_from(stat.num_threads).unwrap_or(0).saturating_sub(ended)
+    let ended = matches!(stat.state, 'Z' | 'X') || stat.flags & EXITING != 0;
+    u64::try_from(stat.num_threads).unwrap_or(0).saturating_sub(u64::from(ended))
 }
 
 fn all_pids() -> Vec<i32> {
