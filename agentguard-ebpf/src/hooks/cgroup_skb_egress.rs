@@ -29,7 +29,10 @@ fn cgroup_skb_egress(ctx: SkBuffContext) -> i32 {
         return KEEP;
     }
     let Ok(ground) = egress::ground(&label.of_maker()) else {
-        return refuse(label, Some(&facts), Reason::NoPolicy);
+        // The session has ended, and the kernel goes on sending what it had left to send:
+        // there is nobody to tell of, and nothing new to tell.
+        emit::count(Kind::Packet, Count::Error);
+        return DROP;
     };
     if !resolve::is_checked(ground.policy) {
         return KEEP;

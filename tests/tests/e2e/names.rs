@@ -316,7 +316,9 @@ fn other_programs_resolve_as_they_are_used_to() -> Outcome {
             let start = Instant::now();
             let output = guard.run("named", &words).output()?;
             assert_eq!(output.status.success(), found, "{words:?}: {output:?}");
-            assert!(start.elapsed() < AT_ONCE, "{words:?}: {:?}", start.elapsed());
+            // musl does not look at what sending comes to, and waits for an answer.
+            let waits = !found && words[0] == program.display().to_string();
+            assert_eq!(start.elapsed() >= AT_ONCE, waits, "{words:?}: {:?}", start.elapsed());
         }
     }
     let decisions = guard.decisions()?;

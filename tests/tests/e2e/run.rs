@@ -130,6 +130,7 @@ fn what_cannot_be_executed_has_its_codes() -> Outcome {
     assert_eq!(nobody.status.code(), Some(65));
     assert!(String::from_utf8(nobody.stderr)?.contains("declared: coder"));
     // Nothing half done is left behind.
-    assert_eq!(guard.decisions()?.len(), 0);
+    let decisions = guard.decisions()?;
+    assert!(decisions.is_empty(), "{decisions:#?}");
     Ok(())
 }
