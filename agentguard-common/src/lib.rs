@@ -19,6 +19,7 @@ pub mod name;
 pub mod net;
 pub mod offset;
 pub mod opaque;
+pub mod path;
 pub mod resolve;
 pub mod session;
 pub mod steering;
