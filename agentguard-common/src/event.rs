@@ -51,6 +51,8 @@ pub enum Kind {
     Answer = 16,
     /// A packet that no socket call decides on: with options, or as if from a resolver.
     Packet = 17,
+    /// Something was to be done with a file.
+    File = 18,
 }
 
 /// All kinds, in the order of their numbers.
@@ -73,11 +75,12 @@ pub const KINDS: [Kind; Kind::COUNT as usize] = [
     Kind::Question,
     Kind::Answer,
     Kind::Packet,
+    Kind::File,
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: u32 = 18;
+    pub const COUNT: u32 = 19;
 
     /// Reads a kind; `None` for a number that is none.
     #[must_use]
@@ -101,6 +104,7 @@ impl Kind {
             15 => Some(Self::Question),
             16 => Some(Self::Answer),
             17 => Some(Self::Packet),
+            18 => Some(Self::File),
             _ => None,
         }
     }
@@ -127,6 +131,7 @@ impl Kind {
             Self::Question => "question",
             Self::Answer => "answer",
             Self::Packet => "packet",
+            Self::File => "file",
         }
     }
 }
@@ -318,6 +323,46 @@ pub struct Plain {
     pub reserved: u32,
 }
 
+/// [`Kind::File`]: a decision on a file, or on two of them. The tail holds their paths from
+/// the root of their file system on; where that stands says the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct File {
+    /// The beginning.
+    pub header: Header,
+    /// What was to be done, a [`Deed`](crate::file::Deed).
+    pub deed: u8,
+    /// A [`crate::Verdict`].
+    pub verdict: u8,
+    /// A [`crate::verdict::Reason`].
+    pub reason: u8,
+    /// Zero.
+    pub reserved: u8,
+    /// The number of the rule that decided, or 0.
+    pub rule: u32,
+    /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
+    pub policy: u64,
+    /// The file.
+    pub file: Where,
+    /// The other file, of a renaming or a linking: its new place.
+    pub other: Where,
+}
+
+/// Where a file of a [`File`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Where {
+    /// The number of the place in which its file system's root stands, or that of a part of
+    /// it; 0 where that is unknown.
+    pub place: u32,
+    /// The file system's number.
+    pub device: u32,
+    /// The magic number of its type.
+    pub magic: u32,
+    /// The bytes of the path from there on; 0 where there is no such file, or no path.
+    pub len: u32,
+}
+
 /// Two small numbers in one; what does not fit is cut.
 #[inline(always)]
 #[must_use]
@@ -341,6 +386,8 @@ pub enum Record<'a> {
     Unix(Kind, Unix),
     /// A name that was asked for or answered.
     Dns(Kind, Dns),
+    /// A decision on a file, its path and that of the other.
+    File(File, &'a [u8], &'a [u8]),
     /// A program was executed.
     Exec(Exec, Tail<'a>),
     /// A process was made.
@@ -395,6 +442,12 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         Kind::UnixConnect | Kind::UnixSend => Ok(Record::Unix(kind, fixed(bytes)?.0)),
         Kind::Question | Kind::Answer => Ok(Record::Dns(kind, fixed(bytes)?.0)),
         Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
+        Kind::File => {
+            let (file, rest) = fixed::<File>(bytes)?;
+            let (path, rest) = cut(rest, file.file.len)?;
+            let (other, _) = cut(rest, file.other.len)?;
+            Ok(Record::File(file, path, other))
+        }
         Kind::Exit
         | Kind::SessionEmpty
         | Kind::ForkRefused
@@ -417,8 +470,8 @@ fn fixed<T: Pod>(bytes: &[u8]) -> Result<(T, &[u8]), Malformed> {
     Ok((bytemuck::pod_read_unaligned(front), rest))
 }
 
-fn cut(bytes: &[u8], len: u16) -> Result<(&[u8], &[u8]), Malformed> {
-    bytes.split_at_checked(usize::from(len)).ok_or(Malformed::Short)
+fn cut(bytes: &[u8], len: impl Into<u32>) -> Result<(&[u8], &[u8]), Malformed> {
+    bytes.split_at_checked(len.into() as usize).ok_or(Malformed::Short)
 }
 
 #[cfg(test)]

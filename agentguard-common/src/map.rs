@@ -3,7 +3,7 @@
 
 /// Raised with every change of a map's type, key or value. A daemon adopts only
 /// pins of its own layout.
-pub const LAYOUT: u32 = 3;
+pub const LAYOUT: u32 = 4;
 
 /// Task storage: task to [`crate::session::TaskLabel`].
 pub const TASKS: &str = "TASKS";
@@ -42,6 +42,19 @@ pub const ASKED: &str = "ASKED";
 /// Hash: [`crate::resolve::LearnKey`] to [`crate::resolve::Learned`].
 pub const LEARNED: &str = "LEARNED";
 
+/// Hash: [`crate::path::EdgeKey`] to [`crate::path::Node`].
+pub const PATHS: &str = "PATHS";
+/// Array: number to [`crate::path::Row`].
+pub const ROWS: &str = "ROWS";
+/// Hash: [`crate::place::DeviceKey`] to [`crate::place::Device`].
+pub const DEVICES: &str = "DEVICES";
+/// Hash: the number of a place to [`crate::place::Place`].
+pub const PLACES: &str = "PLACES";
+/// Array with one entry: raised whenever [`DEVICES`] or [`PLACES`] have changed.
+pub const MOUNTS: &str = "MOUNTS";
+/// Inode storage: directory to [`crate::path::Remembered`].
+pub const DIRECTORIES: &str = "DIRECTORIES";
+
 /// Hash: [`crate::adopt::MatchKey`] to the number of a pool.
 pub const MATCHES: &str = "MATCHES";
 /// Array with one entry: how many there are in [`MATCHES`].
@@ -50,7 +63,7 @@ pub const MATCH_COUNT: &str = "MATCH_COUNT";
 pub const STANDBY: &str = "STANDBY";
 
 /// Every map that is pinned, in the order they are created.
-pub const PINNED: [&str; 20] = [
+pub const PINNED: [&str; 26] = [
     TASKS,
     SESSIONS,
     SESSION_COUNTS,
@@ -68,6 +81,12 @@ pub const PINNED: [&str; 20] = [
     RESOLVERS,
     ASKED,
     LEARNED,
+    PATHS,
+    ROWS,
+    DEVICES,
+    PLACES,
+    MOUNTS,
+    DIRECTORIES,
     MATCHES,
     MATCH_COUNT,
     STANDBY,

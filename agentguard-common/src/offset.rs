@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 34] = [
+pub const OFFSETS: [Offset; 51] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -53,6 +53,23 @@ pub const OFFSETS: [Offset; 34] = [
     offset("BPRM_ARGC", "linux_binprm", "argc"),
     offset("FILE_PATH", "file", "f_path"),
     offset("FILE_PRIVATE", "file", "private_data"),
+    offset("FILE_DENTRY", "file", "f_path.dentry"),
+    offset("FILE_INODE", "file", "f_inode"),
+    offset("FILE_FLAGS", "file", "f_flags"),
+    offset("FILE_MODE", "file", "f_mode"),
+    offset("PATH_DENTRY", "path", "dentry"),
+    offset("DENTRY_PARENT", "dentry", "d_parent"),
+    offset("DENTRY_NAME", "dentry", "d_name"),
+    offset("DENTRY_SB", "dentry", "d_sb"),
+    offset("DENTRY_INODE", "dentry", "d_inode"),
+    offset("INODE_NLINK", "inode", "i_nlink"),
+    offset("INODE_MODE", "inode", "i_mode"),
+    offset("SB_DEV", "super_block", "s_dev"),
+    offset("SB_FLAGS", "super_block", "s_flags"),
+    offset("SB_MAGIC", "super_block", "s_magic"),
+    offset("SB_USER_NS", "super_block", "s_user_ns"),
+    offset("NS_LEVEL", "user_namespace", "level"),
+    offset("VMA_FILE", "vm_area_struct", "vm_file"),
 ];
 
 /// Bit fields: the global holds the offset in bits.
@@ -60,3 +77,6 @@ pub const BITS: [Offset; 1] = [offset("SOCK_V6ONLY", "sock", "__sk_common.skc_ip
 
 /// The global that holds the number of the host's network namespace, the daemon's own.
 pub const HOST_NAMESPACE: &str = "HOST_NAMESPACE";
+
+/// The global that holds the address of the kernel's `rename_lock`.
+pub const RENAME_LOCK: &str = "RENAME_LOCK";

@@ -205,7 +205,7 @@ pub fn step<T: Table>(table: &T, node: &mut Node, name: &Name, key: &mut EdgeKey
 
 /// Where a name leads that stands in the automaton as it is.
 #[inline(always)]
-fn literal<'a, T: Table>(
+pub fn literal<'a, T: Table>(
     table: &'a T,
     state: u32,
     name: &Name,
@@ -242,4 +242,33 @@ fn classify<T: Table>(table: &T, first: u32, name: &Name) -> u32 {
         return 0;
     }
     table.row(at).map_or(0, |row| row.class)
+}
+
+/// What is remembered of a directory (inode storage): where its path leads in the automata
+/// that asked last. Good for as long as nothing on the host was renamed or mounted since.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Remembered {
+    /// 1 while it is being written.
+    pub busy: u32,
+    /// Odd while it is being written; another number afterwards.
+    pub turn: u32,
+    /// The two last ones.
+    pub paths: [RememberedPath; 2],
+}
+
+/// A directory's path in an automaton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct RememberedPath {
+    /// The automaton; 0 for none.
+    pub automaton: u32,
+    /// The count of renamings on the host when it was found (`rename_lock` of `fs/dcache.c`).
+    pub renames: u32,
+    /// The count of changes of mounts.
+    pub mounts: u32,
+    /// The place by which it was found.
+    pub place: u32,
+    /// The state that its path leads to.
+    pub node: Node,
 }

@@ -83,6 +83,20 @@ pub struct SessionEntry {
     pub policy: u32,
     /// A [`State`].
     pub state: u32,
+    /// The automaton of the rules on files and programs, see [`crate::path`]; 0 where the
+    /// policy has none.
+    pub files: u32,
+    /// Any of [`program`].
+    pub exec: u32,
+}
+
+/// What else a policy says of programs.
+pub mod program {
+    /// What the session may write, it may not execute.
+    pub const WRITABLE_DENIED: u32 = 1;
+    /// Programs without a path may be executed: in memory, deleted, or on file systems that
+    /// the session has made for itself.
+    pub const MEMORY_ALLOWED: u32 = 2;
 }
 
 /// What the kernel does with a session.

@@ -94,6 +94,19 @@ pub enum Reason {
     Rebinding = 14,
     /// An answer to a question that was not asked.
     Unasked = 15,
+    /// The file has no place in the tree of the host's first process.
+    NoPlace = 16,
+    /// The path is too deep, stands in too many places, or would not stay the same while it
+    /// was looked at.
+    Limit = 17,
+    /// A program that is no file any more, or never was one.
+    Memory = 18,
+    /// A program that the session may write.
+    Writable = 19,
+    /// It would give files other paths than the rules speak of.
+    Mount = 20,
+    /// What is below a directory would have other rules where it is moved.
+    Moved = 21,
 }
 
 impl Reason {
@@ -118,6 +131,12 @@ impl Reason {
             13 => Some(Self::Resolver),
             14 => Some(Self::Rebinding),
             15 => Some(Self::Unasked),
+            16 => Some(Self::NoPlace),
+            17 => Some(Self::Limit),
+            18 => Some(Self::Memory),
+            19 => Some(Self::Writable),
+            20 => Some(Self::Mount),
+            21 => Some(Self::Moved),
             _ => None,
         }
     }
@@ -142,6 +161,12 @@ impl Reason {
             Self::Resolver => "resolver",
             Self::Rebinding => "rebinding",
             Self::Unasked => "unasked",
+            Self::NoPlace => "no-place",
+            Self::Limit => "limit",
+            Self::Memory => "memory",
+            Self::Writable => "writable",
+            Self::Mount => "mount",
+            Self::Moved => "moved",
         }
     }
 }

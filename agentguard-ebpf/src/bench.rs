@@ -24,6 +24,9 @@ mod bench_request;
 mod egress;
 #[expect(dead_code, reason = "nothing is refused but by the evaluator")]
 mod emit;
+#[path = "hooks/files.rs"]
+#[expect(dead_code, reason = "only opening is measured")]
+mod files;
 #[expect(dead_code, reason = "there are no hook arguments to read")]
 mod kernel;
 mod maps;
@@ -37,10 +40,12 @@ mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
 mod socket;
+mod trail;
 
 use agentguard_common::dns;
 use agentguard_common::egress::{Entry, MAX_ENTRIES};
 use agentguard_common::event::Kind;
+use agentguard_common::file::{Deed, needs};
 use agentguard_common::net::Sockaddr;
 use agentguard_common::resolve::{Asked as Question, AskedKey};
 use agentguard_common::session::{SocketLabel, TaskLabel};
@@ -279,3 +284,26 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// The entry of the file that is to be opened.
+#[btf_map]
+static ENTRY: Array<u64, 1> = Array::new();
+
+/// A hook on a file that is opened to be read.
+#[cgroup_skb(egress)]
+fn open(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(entry) = ENTRY.get(0) else { return REFUSE };
+    let outcome = files::decide(&label, *entry as *const u8, Deed::Read, needs::READ);
+    verdict(outcome == files::Outcome::Goes)
+}
+
+/// Finding a file, and no more.
+#[cgroup_skb(egress)]
+fn find(_: SkBuffContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let Some(slot) = trail::Trail::take() else { return REFUSE };
+    let end = trail::find(slot, label.slot);
+    trail::Trail::give(slot);
+    verdict(end == 0)
+}

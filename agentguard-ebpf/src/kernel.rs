@@ -53,8 +53,29 @@ offsets!(
     BPRM_ARGC,
     FILE_PATH,
     FILE_PRIVATE,
+    FILE_DENTRY,
+    FILE_INODE,
+    FILE_FLAGS,
+    FILE_MODE,
+    PATH_DENTRY,
+    DENTRY_PARENT,
+    DENTRY_NAME,
+    DENTRY_SB,
+    DENTRY_INODE,
+    INODE_NLINK,
+    INODE_MODE,
+    SB_DEV,
+    SB_FLAGS,
+    SB_MAGIC,
+    SB_USER_NS,
+    NS_LEVEL,
+    VMA_FILE,
     HOST_NAMESPACE,
 );
+
+/// The address of the kernel's `rename_lock` (`fs/dcache.c`), 0 where it is not told.
+#[unsafe(no_mangle)]
+pub(crate) static RENAME_LOCK: Global<u64> = Global::new(0);
 
 /// Reads a member through a pointer whose type the verifier knows.
 ///

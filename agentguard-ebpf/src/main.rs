@@ -19,6 +19,7 @@ mod packet;
 mod scratch;
 mod session;
 mod socket;
+mod trail;
 
 /// Unreachable: nothing here panics, and the verifier would refuse a program
 /// that could.

@@ -1,13 +1,16 @@
 //! The maps. All but one are pinned by the daemon, under the names they have here (and
 //! in `agentguard_common::map`).
 
-use agentguard_common::adopt::{MAX_MATCHES, MAX_POOLS, MatchKey, STANDBY as PLACES, StandbyKey};
+use agentguard_common::adopt::{MAX_MATCHES, MAX_POOLS, MatchKey, STANDBY as STANDING, StandbyKey};
 use agentguard_common::answer;
 use agentguard_common::counter;
 use agentguard_common::egress::{
     Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
 };
+use agentguard_common::file::Told;
 use agentguard_common::name::{self, NAME_BYTES, Named};
+use agentguard_common::path::{self, EdgeKey, Node, Remembered, Row};
+use agentguard_common::place::{self, Device, DeviceKey, Place};
 use agentguard_common::resolve::{
     Asked, AskedKey, LearnKey, Learned, MAX_ASKED, MAX_LEARNED, MAX_RESOLVERS, ResolverKey,
 };
@@ -16,12 +19,15 @@ use agentguard_common::session::{
 };
 use agentguard_common::unix;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::bindings::bpf_map_type::{BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE};
+use aya_ebpf::bindings::bpf_map_type::{
+    BPF_MAP_TYPE_INODE_STORAGE, BPF_MAP_TYPE_SK_STORAGE, BPF_MAP_TYPE_TASK_STORAGE,
+};
 use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
 use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 
 use crate::scratch::{Desk, Scratch};
+use crate::trail::Trail;
 
 /// Room for denials and lifecycle: about 17,000 of them.
 const DECISIONS_BYTES: usize = 2 << 20;
@@ -98,6 +104,40 @@ pub(crate) static LEARNED: HashMap<
 > = HashMap::new();
 
 #[btf_map]
+pub(crate) static PATHS: HashMap<
+    EdgeKey,
+    Node,
+    { path::MAX_EDGES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static ROWS: Array<Row, { path::MAX_ROWS as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static DEVICES: HashMap<
+    DeviceKey,
+    Device,
+    { place::MAX_DEVICES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static PLACES: HashMap<
+    u32,
+    Place,
+    { place::MAX_PLACES as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static MOUNTS: Array<u32, 1> = Array::new();
+
+#[btf_map]
+pub(crate) static DIRECTORIES: Storage<Remembered, { BPF_MAP_TYPE_INODE_STORAGE as usize }> =
+    Storage::new();
+
+#[btf_map]
 pub(crate) static SESSIONS: Array<SessionEntry, { MAX_SESSIONS as usize }> = Array::new();
 
 #[btf_map]
@@ -140,6 +180,15 @@ pub(crate) static COUNTERS: PerCpuArray<u64, { counter::SLOTS as usize }> = PerC
 pub(crate) static SCRATCH: PerCpuArray<Scratch, { crate::scratch::SLOTS as usize }> =
     PerCpuArray::new();
 
+/// Memory to find paths in. Not pinned, as nothing stays in it.
+#[btf_map]
+pub(crate) static TRAILS: PerCpuArray<Trail, { crate::scratch::SLOTS as usize }> =
+    PerCpuArray::new();
+
+/// What was told a short while ago. Not pinned: at worst something is told twice.
+#[btf_map]
+pub(crate) static RECENT: LruHashMap<Told, u64, 16_384> = LruHashMap::new();
+
 /// Memory for messages of the domain name system. Not pinned, as nothing stays in it.
 #[btf_map]
 pub(crate) static DESKS: PerCpuArray<Desk, { crate::scratch::SLOTS as usize }> = PerCpuArray::new();
@@ -159,7 +208,7 @@ pub(crate) static MATCH_COUNT: Array<u32, 1> = Array::new();
 pub(crate) static STANDBY: HashMap<
     StandbyKey,
     u32,
-    { (MAX_POOLS * PLACES) as usize },
+    { (MAX_POOLS * STANDING) as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 
@@ -217,4 +266,32 @@ impl name::Table for Maps {
         let key = unsafe { &*core::ptr::from_ref(key).cast::<LpmKey<HostName>>() };
         NAMES.get(key)
     }
+}
+
+impl path::Table for Maps {
+    #[inline(always)]
+    fn edge(&self, key: &EdgeKey) -> Option<&Node> {
+        // SAFETY: edges are written once, before the automaton is used, and removed when no
+        // session uses it.
+        unsafe { PATHS.get(key) }
+    }
+
+    #[inline(always)]
+    fn row(&self, number: u32) -> Option<&Row> {
+        ROWS.get(number)
+    }
+}
+
+/// Where a file system stands.
+#[inline(always)]
+pub(crate) fn device(key: &DeviceKey) -> Option<&'static Device> {
+    // SAFETY: replaced whole.
+    unsafe { DEVICES.get(key) }
+}
+
+/// A place.
+#[inline(always)]
+pub(crate) fn place(number: u32) -> Option<&'static Place> {
+    // SAFETY: a number stands for one place for good.
+    unsafe { PLACES.get(number) }
 }

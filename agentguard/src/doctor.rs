@@ -60,6 +60,8 @@ pub fn trials(tables: &Tables) -> Result<Vec<Trial>> {
         cgroup: 0,
         policy: PROBE_POLICY,
         state: State::Enforce as u32,
+        files: 0,
+        exec: 0,
     };
     tables.set_session(PROBE_SLOT, entry)?;
     let tried = try_with_child(tables);

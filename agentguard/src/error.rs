@@ -50,6 +50,14 @@ pub enum Error {
         /// The member.
         member: &'static str,
     },
+    /// The kernel does not say where something of its own is.
+    #[error(
+        "the kernel does not say where its `{symbol}` is (/proc/kallsyms), without which paths could not be told reliably\n  = set kernel.kptr_restrict to 0 or 1 with sysctl(8) while agentguard starts"
+    )]
+    NoSymbol {
+        /// What it is called.
+        symbol: &'static str,
+    },
     /// BPF programs cannot enforce anything here.
     #[error(
         "this kernel does not let BPF programs decide (BPF LSM): {why}\n  = add `bpf` to the kernel command line's lsm= list, for example lsm=landlock,lockdown,yama,integrity,apparmor,bpf, and reboot"
@@ -251,7 +259,7 @@ impl Error {
             Self::Refused(_) => 68,
             Self::NoDaemon { .. } => 69,
             Self::AlreadyRunning { .. } => 70,
-            Self::NoBtf { .. } | Self::NoMember { .. } => 71,
+            Self::NoBtf { .. } | Self::NoMember { .. } | Self::NoSymbol { .. } => 71,
             Self::NoLsm { .. } => 72,
             Self::Log { .. } => 73,
             Self::NoObject | Self::Load { .. } => 74,

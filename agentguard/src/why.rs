@@ -196,6 +196,20 @@ fn reason_in_words(reason: &str) -> &'static str {
             "a name outside was answered with an address inside, which egress.dns.inside can allow"
         }
         Some(Reason::Unasked) => "it answers no question that the session asked",
+        Some(Reason::NoPlace) => {
+            "the file has no place in the tree of the host's first process, whose paths the rules speak of"
+        }
+        Some(Reason::Limit) => {
+            "its path is too deep, stands in too many places, or did not stay the same"
+        }
+        Some(Reason::Memory) => {
+            "it is in memory, deleted, or on a file system of the session's own, and exec.memory is not allow"
+        }
+        Some(Reason::Writable) => "the session may write it, and exec.from_writable says deny",
+        Some(Reason::Mount) => "it would give files other paths than the rules speak of",
+        Some(Reason::Moved) => {
+            "what is below would have other rules there; a copy is decided file by file"
+        }
         Some(Reason::Rule | Reason::Default) | None => "of what this version does not know",
     }
 }

@@ -8,7 +8,9 @@ mod cgroup_skb_ingress;
 mod egress;
 mod file_ioctl;
 mod file_ioctl_compat;
+mod file_open;
 mod file_receive;
+mod files;
 mod inet_sock_set_state;
 mod netlink_send;
 mod plain;
@@ -31,6 +33,10 @@ mod unix_stream_connect;
 const PASS: i32 = 0;
 /// What an LSM hook returns to refuse it: `-EPERM`.
 const REFUSE: i32 = -1;
+/// What an LSM hook on files returns to refuse: `-EACCES`.
+const FORBID: i32 = -13;
+/// What it returns where a copy would be decided file by file: `-EXDEV`.
+const ELSEWHERE: i32 = -18;
 
 /// What a cgroup_skb program returns to let a packet pass.
 const KEEP: i32 = 1;

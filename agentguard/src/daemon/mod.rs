@@ -7,6 +7,7 @@
 
 mod adoption;
 mod files;
+mod mounts;
 mod requests;
 mod resolvers;
 
@@ -17,7 +18,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use agentguard_common::event::{Header, Kind, Record, decode};
+use mounts::Mounts;
 use resolvers::Resolvers;
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -69,6 +72,7 @@ struct State {
     missing: BTreeSet<u64>,
     store: Store,
     resolvers: Resolvers,
+    mounts: Mounts,
     /// When what is not good any more was last taken out of the kernel's tables.
     cleared: Instant,
     enricher: Enricher,
@@ -149,6 +153,7 @@ impl Daemon {
         tables.set_builtin(&builtin_sockets())?;
         let mut resolvers = Resolvers::default();
         resolvers.refresh(&tables)?;
+        let mounts = Mounts::new(&tables)?;
         let store = Store::open(&config.state)?;
         let sessions = Sessions::adopt(&tables, Cgroups::new()?, store.clone())?;
         let directory = config.policies.display().to_string();
@@ -164,6 +169,7 @@ impl Daemon {
             missing: BTreeSet::new(),
             store,
             resolvers,
+            mounts,
             cleared: Instant::now(),
             enricher: Enricher::new(),
             log,
@@ -212,6 +218,10 @@ impl Daemon {
         let on = |kind| signal(kind).map_err(Error::system("wait for signals"));
         let (mut terminate, mut interrupt, mut hangup) =
             (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+        let mounts = self.state.borrow().mounts.watch()?;
+        // SAFETY: a file owns its descriptor, and always names the same one.
+        let mounts = unsafe { AsyncFd::register_with_interest(mounts, Interest::PRIORITY) }
+            .map_err(|error| Error::system("watch the mounts")(std::io::Error::from(error)))?;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -221,6 +231,10 @@ impl Daemon {
                 }
                 ready = activity_ready.readable() => {
                     ready.map_err(Error::system("wait for activity"))?.clear_ready();
+                }
+                changed = mounts.ready(Interest::PRIORITY) => {
+                    changed.map_err(Error::system("wait for mounts"))?.clear_ready();
+                    self.state.borrow_mut().mounts.refresh(&self.tables)?;
                 }
                 _ = sweep.tick() => self.sweep()?,
                 _ = hangup.recv() => self.reopen_log(),
@@ -253,8 +267,9 @@ impl Daemon {
         };
         let event = {
             let mut state = self.state.borrow_mut();
-            let State { sessions, policies, processes, enricher, .. } = &mut *state;
-            enricher.event_of(&record, sessions, policies, processes)
+            let State { sessions, policies, processes, enricher, mounts, .. } = &mut *state;
+            let places = |number| mounts.place(number).map(<[u8]>::to_vec);
+            enricher.event_of(&record, sessions, policies, processes, &places)
         };
         if let Some(event) = event {
             self.publish(&event);
@@ -309,6 +324,8 @@ impl Daemon {
     fn clear(&self) -> Result<()> {
         let mut state = self.state.borrow_mut();
         state.resolvers.refresh(&self.tables)?;
+        // Should the kernel's word be missed, this comes soon enough.
+        state.mounts.refresh(&self.tables)?;
         if state.cleared.elapsed() < CLEAR {
             return Ok(());
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use agentguard_common::Verdict;
 use agentguard_common::event::{self as record, Header, Kind, Record, Tail, flag};
+use agentguard_common::file::Deed;
 use agentguard_common::net;
 use agentguard_common::steering::types;
 use agentguard_common::verdict::{RULE_NONE, Reason};
@@ -14,6 +15,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use super::dns::Names;
+use super::file::{self, Places};
 use super::{Class, DestinationInfo, DnsInfo, Event, Outcome, ProcessInfo};
 use crate::policy::Policy;
 use crate::session::{PROBE_SESSION, Policies, Process, Processes, Session, Sessions};
@@ -68,11 +70,13 @@ impl Enricher {
         sessions: &Sessions,
         policies: &Policies,
         processes: &mut Processes,
+        places: Places<'_>,
     ) -> Option<Event> {
         let (kind, header) = match record {
             Record::Egress(kind, egress) => (*kind, &egress.header),
             Record::Unix(kind, unix) => (*kind, &unix.header),
             Record::Dns(kind, dns) => (*kind, &dns.header),
+            Record::File(file, ..) => (Kind::File, &file.header),
             Record::Exec(exec, _) => (Kind::Exec, &exec.header),
             Record::Fork(fork) => (Kind::Fork, &fork.header),
             Record::Plain(kind, plain) => (*kind, &plain.header),
@@ -98,6 +102,9 @@ impl Enricher {
                 Some(decision(base, *kind, egress, policies, &self.names))
             }
             Record::Dns(kind, dns) => Some(named(base, *kind, dns, policies)),
+            Record::File(file, path, other) => {
+                Some(deed(base, file, [path, other], policies, places))
+            }
             Record::Unix(_, unix) => Some(socket_decision(base, unix, policies)),
             Record::Exec(exec, tail) => {
                 let told = executed(exec, tail);
@@ -166,6 +173,7 @@ impl Enricher {
             process: None,
             destination: None,
             dns: None,
+            target: None,
             verdict: None,
             reason: None,
             rule: None,
@@ -289,6 +297,26 @@ fn named(
     let event = Event { dns: Some(info), ..base(resource, outcome(verdict, &dns.header), class) };
     let policy = policies.by_tag(dns.policy).map(Arc::as_ref);
     ruled(event, dns.verdict, dns.reason, dns.rule, policy)
+}
+
+/// A deed with a file: a decision where it was refused, else activity.
+fn deed(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    file: &record::File,
+    [path, other]: [&[u8]; 2],
+    policies: &Policies,
+    places: Places<'_>,
+) -> Event {
+    let verdict = Verdict::from_u8(file.verdict).unwrap_or(Verdict::Deny);
+    let class = if verdict.passes() { Class::Activity } else { Class::Decision };
+    let resource = file::path(&file.file, path, places);
+    let event = Event {
+        action: Deed::from_u8(file.deed).map_or("file", file::action),
+        target: (file.other.len != 0).then(|| file::path(&file.other, other, places)),
+        ..base(resource, outcome(verdict, &file.header), class)
+    };
+    let policy = policies.by_tag(file.policy).map(Arc::as_ref);
+    ruled(event, file.verdict, file.reason, file.rule, policy)
 }
 
 /// A socket that could not be had: family, type and protocol, by name where it has one.

@@ -4,9 +4,11 @@
 
 mod dns;
 mod enrich;
+mod file;
 
 pub use dns::DnsInfo;
 pub use enrich::{Enricher, now_since_boot};
+pub use file::Places;
 
 use serde::Serialize;
 
@@ -44,6 +46,9 @@ pub struct Event {
     /// The name that was asked for or answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsInfo>,
+    /// The other path, of a renaming or a linking: the new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// The verdict of the policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<&'static str>,

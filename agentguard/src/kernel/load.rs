@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentguard_common::map::PINNED;
-use agentguard_common::offset::HOST_NAMESPACE;
+use agentguard_common::offset::{HOST_NAMESPACE, RENAME_LOCK};
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -75,6 +75,8 @@ pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
     }
     let host = host_namespace()?;
     loader.override_global(HOST_NAMESPACE, &host, true);
+    let lock = rename_lock()?;
+    loader.override_global(RENAME_LOCK, &lock, true);
     if let Some(pins) = pins {
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
@@ -92,6 +94,27 @@ fn host_namespace() -> Result<u32> {
     u32::try_from(inode).map_err(|error| {
         Error::system("number the network namespace")(std::io::Error::other(error))
     })
+}
+
+/// Where the kernel keeps its lock on renamings, with the count of them.
+fn rename_lock() -> Result<u64> {
+    use std::io::BufRead as _;
+    let path = "/proc/kallsyms";
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    for line in std::io::BufReader::new(file).split(b'\n') {
+        let line = line.map_err(Error::io("read", path))?;
+        let Ok(line) = std::str::from_utf8(&line) else { continue };
+        let mut fields = line.split(' ');
+        if let (Some(address), Some(_), Some("rename_lock")) =
+            (fields.next(), fields.next(), fields.next())
+        {
+            match u64::from_str_radix(address, 16) {
+                Ok(address) if address != 0 => return Ok(address),
+                _ => break,
+            }
+        }
+    }
+    Err(Error::NoSymbol { symbol: "rename_lock" })
 }
 
 /// Loads and attaches every program, and hands out the links that keep them.

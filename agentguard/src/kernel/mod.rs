@@ -7,12 +7,14 @@ mod load;
 mod map;
 mod names;
 mod pin;
+mod places;
 mod ring;
 mod tables;
 
 pub use load::{LoadedProgram, Temporary, lsm_list, measure};
 pub use map::Map;
 pub use pin::{Found, Pins, unload};
+pub use places::{Standing, Stands};
 pub use ring::Ring;
 pub use tables::{Counter, Tables};
 

@@ -19,6 +19,7 @@ use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
 
 use super::names::NameTables;
+use super::places::{PlaceTables, Standing};
 use super::{Map, Ring};
 use crate::error::{Error, Result};
 use crate::policy::Compiled;
@@ -44,6 +45,7 @@ pub struct Tables {
     blocks: Map<BlockKey, Block>,
     sockets: Map<unix::Key, unix::Rule>,
     names: NameTables,
+    places: PlaceTables,
     matches: Map<MatchKey, u32>,
     match_count: Map<u32, u32>,
     standby: Map<StandbyKey, u32>,
@@ -72,6 +74,12 @@ impl Tables {
                 names: Map::new(name::NAMES, &open(name::NAMES)?)?,
                 resolvers: Map::new(name::RESOLVERS, &open(name::RESOLVERS)?)?,
                 learned: Map::new(name::LEARNED, &open(name::LEARNED)?)?,
+            },
+            places: PlaceTables {
+                devices: Map::new(name::DEVICES, &open(name::DEVICES)?)?,
+                places: Map::new(name::PLACES, &open(name::PLACES)?)?,
+                mounts: Map::new(name::MOUNTS, &open(name::MOUNTS)?)?,
+                paths: Map::new(name::PATHS, &open(name::PATHS)?)?,
             },
             matches: Map::new(name::MATCHES, &open(name::MATCHES)?)?,
             match_count: Map::new(name::MATCH_COUNT, &open(name::MATCH_COUNT)?)?,
@@ -111,6 +119,15 @@ impl Tables {
             MapData::from_fd(fd)
                 .map_err(|error| Error::Load { program: wanted.to_owned(), why: error.to_string() })
         })
+    }
+
+    /// Says where file systems stand.
+    ///
+    /// # Errors
+    ///
+    /// Where the tables cannot be written.
+    pub fn set_standing(&self, standing: &Standing) -> Result<()> {
+        self.places.set(standing)
     }
 
     /// The two ring buffers: decisions, activity.

@@ -125,6 +125,8 @@ impl Sessions {
                 cgroup,
                 policy: new.policy,
                 state: new.state as u32,
+                files: 0,
+                exec: 0,
             };
             let taken =
                 |slot| slot == PROBE_SLOT || self.live.values().any(|session| session.slot == slot);

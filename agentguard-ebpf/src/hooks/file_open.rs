@@ -1,0 +1,46 @@
+//! `security_file_open`, called by `do_dentry_open` (6.1 to 7.x) for every open that is to
+//! lead to reading or writing, whichever call it came by: openat2, io_uring,
+//! `open_by_handle_at`, a link in `/proc/self/fd`.
+
+use agentguard_common::file::{Deed, needs};
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::files::{self, Outcome};
+use super::{FORBID, PASS};
+use crate::kernel::{FILE_DENTRY, FILE_FLAGS, FILE_MODE, member};
+use crate::session;
+
+/// `FMODE_READ`, `FMODE_WRITE` and `FMODE_BACKING` of `linux/fs.h` (the last since 6.5).
+const READ: u32 = 1;
+const WRITE: u32 = 2;
+const BACKING: u32 = 1 << 25;
+/// `__FMODE_EXEC` of `linux/fs.h` (`fmode_t`, set in `f_flags`): opened to be executed.
+const EXEC: u32 = 0x20;
+
+#[lsm(hook = "file_open")]
+fn file_open(ctx: LsmContext) -> i32 {
+    let Some(label) = session::current() else { return PASS };
+    let file: *const u8 = ctx.arg(0);
+    // SAFETY: members of the hook's argument.
+    let (entry, flags, mode): (*const u8, u32, u32) = unsafe {
+        (member(file, &FILE_DENTRY), member(file, &FILE_FLAGS), member(file, &FILE_MODE))
+    };
+    // An overlay opens the file below for one that was decided already; sessions cannot make
+    // overlays.
+    // What is opened to be executed is decided when it is.
+    if mode & BACKING != 0 || flags & EXEC != 0 {
+        return PASS;
+    }
+    let (deed, need) = if mode & WRITE == 0 {
+        (Deed::Read, needs::READ)
+    } else if mode & READ == 0 {
+        (Deed::Write, needs::WRITE)
+    } else {
+        (Deed::Write, needs::READ | needs::WRITE)
+    };
+    match files::decide(&label, entry, deed, need) {
+        Outcome::Goes => PASS,
+        _ => FORBID,
+    }
+}

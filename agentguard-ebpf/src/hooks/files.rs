@@ -1,0 +1,323 @@
+//! What the hooks on files share: finding what the rules say, the ruling, and the record of
+//! the decision.
+
+use agentguard_common::counter::Count;
+use agentguard_common::event::{File, Kind, PATH_LEN, Where, flag};
+use agentguard_common::file::{Deed, Told, needs};
+use agentguard_common::opaque::{self, cut};
+use agentguard_common::path;
+use agentguard_common::place::PLACES;
+use agentguard_common::said::Said;
+use agentguard_common::session::{SessionEntry, TaskLabel, program};
+use agentguard_common::verdict::Reason;
+use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_kernel};
+use bytemuck::Zeroable as _;
+
+use super::egress::{self, Ground};
+use crate::emit::{self, Ring};
+use crate::kernel::{DENTRY_INODE, INODE_MODE, INODE_NLINK, probe};
+use crate::maps::RECENT;
+use crate::session;
+use crate::trail::{self, End, Trail};
+
+/// What is done again with the same file within so many nanoseconds is not told again.
+const WINDOW: u64 = 2_000_000_000;
+/// `S_IFMT` and `S_IFDIR` of `linux/stat.h`.
+const TYPE: u16 = 0o170_000;
+const DIRECTORY: u16 = 0o040_000;
+/// The most bytes of a path in a record, less one: a mask.
+const PATH_MASK: u32 = PATH_LEN as u32 - 1;
+
+const _: () = assert!(PATH_LEN.is_power_of_two());
+
+/// What a hook answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Outcome {
+    /// It goes on.
+    Goes = 0,
+    /// It is refused.
+    Refused = 1,
+    /// It is refused; a copy would be decided file by file.
+    Copy = 2,
+}
+
+/// Decides a deed with a file; `entry` is its `struct dentry`.
+#[inline(always)]
+pub(super) fn decide(label: &TaskLabel, entry: *const u8, deed: Deed, need: u32) -> Outcome {
+    decide_both(label, entry, core::ptr::null(), deed, need)
+}
+
+/// Decides a deed with two files. Where there is no other, `other` is null.
+#[inline(always)]
+pub(super) fn decide_both(
+    label: &TaskLabel,
+    entry: *const u8,
+    other: *const u8,
+    deed: Deed,
+    need: u32,
+) -> Outcome {
+    let Some(of) = session::entry(label) else { return closed() };
+    if of.files == 0 {
+        return Outcome::Goes;
+    }
+    emit::count(Kind::File, Count::Seen);
+    let Ok(ground) = egress::ground(label) else { return closed() };
+    let outcome = match Trail::take() {
+        Some(slot) => {
+            let outcome = judge(slot, label, of, &ground, [entry, other], (deed, need));
+            Trail::give(slot);
+            outcome
+        }
+        None => closed(),
+    };
+    if ground.observed() { Outcome::Goes } else { outcome }
+}
+
+/// Refused, as something is missing that should be there.
+#[inline(always)]
+fn closed() -> Outcome {
+    emit::count(Kind::File, Count::Error);
+    Outcome::Refused
+}
+
+#[inline(always)]
+fn judge(
+    slot: u32,
+    label: &TaskLabel,
+    of: &SessionEntry,
+    ground: &Ground,
+    [entry, other]: [*const u8; 2],
+    (deed, need): (Deed, u32),
+) -> Outcome {
+    let Some(trail) = Trail::of(slot) else { return closed() };
+    trail.need = need;
+    trail.exec = of.exec;
+    trail.record.deed = deed as u8;
+    trail.record.other = Where::zeroed();
+    trail.file = entry as u64;
+    let mut said = Said(file_look(slot, of.files, 0));
+    if !other.is_null() {
+        trail.before = trail.nodes[0];
+        trail.alone = trail.stopped;
+        trail.file = other as u64;
+        said = said.and(Said(file_look(slot, of.files, 1)));
+        trail.file = entry as u64;
+        let moved = file_moved(slot, entry as u64, other as u64) != 0;
+        if moved && said.passes() && deed as u8 == Deed::Rename as u8 {
+            said = Said::closed(Reason::Moved);
+        }
+    }
+    let said = Said(opaque::number(said.0, trail.at));
+    if said.passes() {
+        if !(is_routine(deed) || was_told(trail, label, deed)) {
+            tell(trail, label, ground, said, Ring::Activity);
+        }
+        return Outcome::Goes;
+    }
+    tell(trail, label, ground, said, Ring::Decisions);
+    if said.reason() == Reason::Moved as u8 { Outcome::Copy } else { Outcome::Refused }
+}
+
+/// Whether two entries, of which one may not exist, make a directory move to where what is
+/// below it has other rules.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn file_moved(slot: u32, entry: u64, other: u64) -> u64 {
+    let Some(trail) = Trail::of(slot) else { return 1 };
+    let (one, two) = (&trail.before, &trail.nodes[0]);
+    let both_final = one.flags & two.flags & path::flag::FINAL != 0;
+    let secret = (one.flags | two.flags) & path::flag::SECRET != 0;
+    let alike = one.state == two.state || both_final && !secret;
+    let same = alike && trail.alone == 1 && trail.stopped == 1;
+    u64::from(!same && (is_directory(entry) || is_directory(other)))
+}
+
+#[inline(always)]
+fn is_directory(entry: u64) -> bool {
+    // SAFETY: any bytes are a number.
+    let mode = unsafe {
+        probe::<u64>(entry as *const u8, DENTRY_INODE.load())
+            .and_then(|inode| probe::<u16>(inode as *const u8, INODE_MODE.load()))
+    };
+    // Nothing there is no directory.
+    mode.is_some_and(|mode| mode & TYPE == DIRECTORY)
+}
+
+/// Finds a file, writes where it is into the record, and says what holds for it: a [`Said`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn file_look(slot: u32, automaton: u32, second: u32) -> u64 {
+    let Some(trail) = Trail::of(slot) else { return Said::closed(Reason::Limit).0 };
+    let end = trail::find(slot, automaton);
+    let said = weigh(trail, end);
+    let found = end == End::Found as u64;
+    let stop = trail.stops[cut(trail.which, PLACES as u32 - 1)];
+    let mut at = Where {
+        place: if found { stop.place } else { 0 },
+        device: trail.device,
+        magic: trail.magic,
+        len: 0,
+    };
+    trail.below = if found { stop.below } else { trail.depth };
+    trail.from = if second == 0 { 0 } else { trail.record.file.len };
+    trail.len = 0;
+    let mut spelling = slot;
+    // SAFETY: the function has the type that the helper calls, and what it is given lives
+    // longer than the call.
+    unsafe {
+        bpf_loop(trail.below, letter as *mut core::ffi::c_void, (&raw mut spelling).cast(), 0);
+    }
+    at.len = trail.len;
+    if second == 0 {
+        trail.record.file = at;
+    } else {
+        trail.record.other = at;
+    }
+    said.0
+}
+
+/// What holds for a file that was found. In which of its places, stands in `which`.
+#[inline(always)]
+fn weigh(trail: &mut Trail, end: u64) -> Said {
+    let exec = trail.need & needs::EXEC != 0;
+    let memory = exec && trail.exec & program::MEMORY_ALLOWED == 0;
+    trail.which = 0;
+    if end == End::Internal as u64 || end == End::Private as u64 {
+        return if memory { Said::closed(Reason::Memory) } else { Said::NOTHING };
+    }
+    if end == End::Nowhere as u64 {
+        return Said::closed(Reason::NoPlace);
+    }
+    if end != End::Found as u64 {
+        return Said::closed(Reason::Limit);
+    }
+    if memory && is_deleted(trail.file) {
+        return Said::closed(Reason::Memory);
+    }
+    let mut said = Said(opaque::number(0, trail.at));
+    for at in 0..PLACES as u32 {
+        if at >= trail.stopped {
+            break;
+        }
+        let new = rights(trail, at);
+        if new.0 > said.0 {
+            trail.which = at;
+        }
+        said = Said(opaque::number(said.and(new).0, trail.at));
+    }
+    said
+}
+
+/// What a place says of all that is needed.
+#[inline(always)]
+fn rights(trail: &Trail, at: u32) -> Said {
+    let node = &trail.nodes[cut(at, PLACES as u32 - 1)];
+    let mut said = Said::NOTHING;
+    for need in [needs::READ, needs::WRITE, needs::EXEC] {
+        if trail.need & need != 0 {
+            let new = Said::of(node.right(need));
+            said = Said(opaque::number(said.and(new).0, trail.at));
+        }
+    }
+    let exec = trail.need & needs::EXEC != 0;
+    if exec && said.passes() && trail.exec & program::WRITABLE_DENIED != 0 {
+        let write = Said::of(node.write);
+        if write.passes() {
+            said = Said::closed_by(Reason::Writable, node.write);
+        }
+    }
+    Said(opaque::number(said.0, trail.at))
+}
+
+/// Whether a file has no name any more.
+#[inline(always)]
+fn is_deleted(entry: u64) -> bool {
+    // SAFETY: any bytes are a number.
+    let links = unsafe {
+        probe::<u64>(entry as *const u8, DENTRY_INODE.load())
+            .and_then(|inode| probe::<u32>(inode as *const u8, INODE_NLINK.load()))
+    };
+    links == Some(0)
+}
+
+/// A component of a path that is being written; 1 ends the loop.
+extern "C" fn letter(step: u32, slot: *mut u32) -> i64 {
+    // SAFETY: what `file_look` gave, which nobody else uses.
+    let slot = unsafe { *slot };
+    cut(file_letter(slot, step) as u32, 1) as i64
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn file_letter(slot: u32, step: u32) -> u64 {
+    let Some(trail) = Trail::of(slot) else { return 1 };
+    let at = trail.below.wrapping_sub(step + 1);
+    let Some((len, from)) = trail::name_of(trail.entry(at)) else { return 1 };
+    let len = cut(len, 255);
+    let so_far = trail.len;
+    if so_far + 1 + len as u32 > PATH_MASK {
+        return 1;
+    }
+    let place = cut(trail.from, PATH_MASK) + cut(so_far, PATH_MASK);
+    // SAFETY: two paths and a name fit, as `Trail` says.
+    unsafe {
+        let to = trail.paths.as_mut_ptr().add(place);
+        to.write(b'/');
+        if bpf_probe_read_kernel(to.add(1).cast(), len as u32, from as *const _) != 0 {
+            return 1;
+        }
+    }
+    trail.len = so_far + 1 + len as u32;
+    0
+}
+
+/// Hands over the record, which lies before the paths.
+#[inline(always)]
+fn tell(trail: &mut Trail, label: &TaskLabel, ground: &Ground, said: Said, ring: Ring) {
+    let reason = said.reason();
+    if reason == Reason::Limit as u8 || reason == Reason::Malformed as u8 {
+        emit::count(Kind::File, Count::Error);
+    }
+    let record = &mut trail.record;
+    let cut_short = if record.file.len == 0 { flag::PATH_CUT } else { 0 };
+    record.header = emit::header(Kind::File, label, ground.flags() | cut_short);
+    record.verdict = said.verdict();
+    record.reason = reason;
+    record.rule = said.rule();
+    record.policy = ground.policy.tag;
+    let len =
+        size_of::<File>() + cut(record.file.len, PATH_MASK) + cut(record.other.len, PATH_MASK);
+    // SAFETY: record and paths lie one behind the other in the same memory.
+    unsafe {
+        let bytes = core::ptr::from_ref(record).cast();
+        emit::emit_bytes(ring, Kind::File as u16, bytes, len as u64);
+    }
+}
+
+/// Whether it is told of only where it is refused.
+#[inline(always)]
+const fn is_routine(deed: Deed) -> bool {
+    matches!(deed, Deed::Read | Deed::Exec | Deed::Map | Deed::Receive)
+}
+
+/// Whether the same was told a short while ago.
+#[inline(always)]
+fn was_told(trail: &Trail, label: &TaskLabel, deed: Deed) -> bool {
+    let (len, name) = trail::name_of(trail.file).unwrap_or((0, 0));
+    let key = Told {
+        session: label.session,
+        entry: trail.file,
+        name: name ^ u64::from(len) << 56,
+        deed: deed as u64,
+    };
+    // SAFETY: the helper has no preconditions.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: a number, copied at once.
+    if unsafe { RECENT.get(key) }.is_some_and(|then| now.wrapping_sub(*then) < WINDOW) {
+        return true;
+    }
+    // Without room for it, it is told again.
+    let _ = RECENT.insert(key, now, 0);
+    false
+}
