@@ -117,6 +117,8 @@ pub mod needs {
     pub const WRITE: u32 = 2;
     /// To execute it.
     pub const EXEC: u32 = 4;
+    /// What no right allows.
+    pub const NEVER: u32 = 8;
 }
 
 impl Node {

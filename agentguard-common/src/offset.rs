@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 51] = [
+pub const OFFSETS: [Offset; 60] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -70,6 +70,15 @@ pub const OFFSETS: [Offset; 51] = [
     offset("SB_USER_NS", "super_block", "s_user_ns"),
     offset("NS_LEVEL", "user_namespace", "level"),
     offset("VMA_FILE", "vm_area_struct", "vm_file"),
+    offset("MOUNT_ROOT", "vfsmount", "mnt_root"),
+    offset("SB_ROOT", "super_block", "s_root"),
+    offset("TASK_NSPROXY", "task_struct", "nsproxy"),
+    offset("NSPROXY_MOUNTS", "nsproxy", "mnt_ns"),
+    offset("MOUNT_NAMESPACE_OWNER", "mnt_namespace", "user_ns"),
+    offset("TASK_CRED", "task_struct", "cred"),
+    offset("TASK_REAL_CRED", "task_struct", "real_cred"),
+    offset("TASK_IO_URING", "task_struct", "io_uring"),
+    offset("IATTR_VALID", "iattr", "ia_valid"),
 ];
 
 /// Bit fields: the global holds the offset in bits.
@@ -80,3 +89,15 @@ pub const HOST_NAMESPACE: &str = "HOST_NAMESPACE";
 
 /// The global that holds the address of the kernel's `rename_lock`.
 pub const RENAME_LOCK: &str = "RENAME_LOCK";
+
+/// The global that holds how many parameters [`SETATTR`] has.
+pub const SETATTR_PARAMETERS: &str = "SETATTR_PARAMETERS";
+/// The function that BPF programs attach to for `security_inode_setattr`.
+pub const SETATTR: &str = "bpf_lsm_inode_setattr";
+
+/// Members that a kernel may have been built without: the global, and the member of the same
+/// structure that is read instead.
+pub const OPTIONAL: [(&str, &str); 1] = [
+    // Never null, as if every task used io_uring.
+    ("TASK_IO_URING", "real_cred"),
+];

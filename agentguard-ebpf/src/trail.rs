@@ -60,6 +60,8 @@ pub(crate) struct Trail {
     topped: u32,
     /// The file's entry.
     pub(crate) file: u64,
+    /// That of the other file, where there are two.
+    pub(crate) other: u64,
     /// The entry to look at next; in the end, the root of the file system.
     pub(crate) at: u64,
     /// The places that were passed.

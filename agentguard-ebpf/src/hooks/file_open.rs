@@ -6,14 +6,13 @@ use agentguard_common::file::{Deed, needs};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::files::{self, Outcome};
-use super::{FORBID, PASS};
+use super::{PASS, files};
 use crate::kernel::{FILE_DENTRY, FILE_FLAGS, FILE_MODE, member};
 use crate::session;
 
 /// `FMODE_READ`, `FMODE_WRITE` and `FMODE_BACKING` of `linux/fs.h` (the last since 6.5).
-const READ: u32 = 1;
-const WRITE: u32 = 2;
+pub(super) const FMODE_READ: u32 = 1;
+pub(super) const FMODE_WRITE: u32 = 2;
 const BACKING: u32 = 1 << 25;
 /// `__FMODE_EXEC` of `linux/fs.h` (`fmode_t`, set in `f_flags`): opened to be executed.
 const EXEC: u32 = 0x20;
@@ -32,15 +31,12 @@ fn file_open(ctx: LsmContext) -> i32 {
     if mode & BACKING != 0 || flags & EXEC != 0 {
         return PASS;
     }
-    let (deed, need) = if mode & WRITE == 0 {
+    let (deed, need) = if mode & FMODE_WRITE == 0 {
         (Deed::Read, needs::READ)
-    } else if mode & READ == 0 {
+    } else if mode & FMODE_READ == 0 {
         (Deed::Write, needs::WRITE)
     } else {
         (Deed::Write, needs::READ | needs::WRITE)
     };
-    match files::decide(&label, entry, deed, need) {
-        Outcome::Goes => PASS,
-        _ => FORBID,
-    }
+    files::decide(&label, entry, deed, need).answer()
 }

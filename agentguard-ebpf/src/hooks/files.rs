@@ -42,6 +42,18 @@ pub(super) enum Outcome {
     Copy = 2,
 }
 
+impl Outcome {
+    /// As an LSM hook answers.
+    #[inline(always)]
+    pub(super) fn answer(self) -> i32 {
+        match self {
+            Self::Goes => super::PASS,
+            Self::Refused => super::FORBID,
+            Self::Copy => super::ELSEWHERE,
+        }
+    }
+}
+
 /// Decides a deed with a file; `entry` is its `struct dentry`.
 #[inline(always)]
 pub(super) fn decide(label: &TaskLabel, entry: *const u8, deed: Deed, need: u32) -> Outcome {
@@ -101,9 +113,10 @@ fn judge(
         trail.before = trail.nodes[0];
         trail.alone = trail.stopped;
         trail.file = other as u64;
+        trail.other = other as u64;
         said = said.and(Said(file_look(slot, of.files, 1)));
         trail.file = entry as u64;
-        let moved = file_moved(slot, entry as u64, other as u64) != 0;
+        let moved = file_moved(slot) != 0;
         if moved && said.passes() && deed as u8 == Deed::Rename as u8 {
             said = Said::closed(Reason::Moved);
         }
@@ -123,14 +136,14 @@ fn judge(
 /// below it has other rules.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn file_moved(slot: u32, entry: u64, other: u64) -> u64 {
+extern "C" fn file_moved(slot: u32) -> u64 {
     let Some(trail) = Trail::of(slot) else { return 1 };
     let (one, two) = (&trail.before, &trail.nodes[0]);
     let both_final = one.flags & two.flags & path::flag::FINAL != 0;
     let secret = (one.flags | two.flags) & path::flag::SECRET != 0;
     let alike = one.state == two.state || both_final && !secret;
     let same = alike && trail.alone == 1 && trail.stopped == 1;
-    u64::from(!same && (is_directory(entry) || is_directory(other)))
+    u64::from(!same && (is_directory(trail.file) || is_directory(trail.other)))
 }
 
 #[inline(always)]
@@ -183,6 +196,9 @@ fn weigh(trail: &mut Trail, end: u64) -> Said {
     let exec = trail.need & needs::EXEC != 0;
     let memory = exec && trail.exec & program::MEMORY_ALLOWED == 0;
     trail.which = 0;
+    if trail.need & needs::NEVER != 0 {
+        return Said::closed(Reason::Mount);
+    }
     if end == End::Internal as u64 || end == End::Private as u64 {
         return if memory { Said::closed(Reason::Memory) } else { Said::NOTHING };
     }

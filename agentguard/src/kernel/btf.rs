@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use agentguard_common::offset::{BITS, OFFSETS, Offset};
+use agentguard_common::offset::{BITS, OFFSETS, OPTIONAL, Offset, SETATTR, SETATTR_PARAMETERS};
 
 use crate::error::{Error, Result};
 
@@ -18,6 +18,10 @@ pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
 const MAGIC: u16 = 0xeb9f;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
+const KIND_FUNCTION: u32 = 12;
+const KIND_PROTOTYPE: u32 = 13;
+/// What stands before a type without changing it: typedef, volatile, const.
+const MODIFIERS: [u32; 3] = [8, 9, 10];
 /// Anonymous structures nest a few levels deep; a file that goes on is broken.
 const DEPTH: u8 = 16;
 
@@ -26,6 +30,12 @@ struct Btf<'a> {
     strings: &'a [u8],
     types: HashMap<u32, Structure<'a>>,
     by_name: HashMap<&'a [u8], u32>,
+    /// Of types that are another one with a modifier, that one.
+    modified: HashMap<u32, u32>,
+    /// The prototypes of functions by their names.
+    functions: HashMap<&'a [u8], u32>,
+    /// How many parameters prototypes have.
+    prototypes: HashMap<u32, u32>,
 }
 
 /// Where a member stands, in bits, how many bits it has if it is a bit field, and its
@@ -42,25 +52,29 @@ struct Structure<'a> {
     bitfields: bool,
 }
 
-/// The offset of every member in [`OFFSETS`] in bytes, and of those in [`BITS`] in
-/// bits, in that order.
+/// What the loader sets before programs are loaded: the globals and their numbers.
 ///
 /// # Errors
 ///
 /// [`Error::NoBtf`] where the file cannot be read or is no BTF,
 /// [`Error::NoMember`] where a member is not in it.
-pub fn offsets(path: &Path) -> Result<Vec<(Offset, u32)>> {
+pub fn globals(path: &Path) -> Result<Vec<(&'static str, u32)>> {
     let bytes = std::fs::read(path).map_err(|source| Error::NoBtf { source })?;
     let btf = Btf::parse(&bytes).ok_or_else(|| Error::NoBtf {
         source: std::io::Error::other(format!("{} is not valid BTF", path.display())),
     })?;
     let known = |offset: &Offset, found: Option<u32>| match found {
-        Some(number) => Ok((*offset, number)),
+        Some(number) => Ok((offset.global, number)),
         None => Err(Error::NoMember { structure: offset.structure, member: offset.member }),
     };
-    let bytes = OFFSETS.iter().map(|o| known(o, btf.offset(o.structure, o.member)));
+    let bytes = OFFSETS.iter().map(|offset| {
+        let other = OPTIONAL.iter().find(|(global, _)| *global == offset.global);
+        let found = btf.offset(offset.structure, offset.member);
+        known(offset, found.or_else(|| btf.offset(offset.structure, other?.1)))
+    });
     let bits = BITS.iter().map(|o| known(o, btf.bits(o.structure, o.member)));
-    bytes.chain(bits).collect()
+    let parameters = btf.parameters(SETATTR).map(|count| Ok((SETATTR_PARAMETERS, count)));
+    bytes.chain(bits).chain(parameters).collect()
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -78,7 +92,14 @@ impl<'a> Btf<'a> {
             bytes.get(start..start.checked_add(word(bytes, at + 4)? as usize)?)
         };
         let (types, strings) = (section(8)?, section(16)?);
-        let mut btf = Self { strings, types: HashMap::new(), by_name: HashMap::new() };
+        let mut btf = Self {
+            strings,
+            types: HashMap::new(),
+            by_name: HashMap::new(),
+            modified: HashMap::new(),
+            functions: HashMap::new(),
+            prototypes: HashMap::new(),
+        };
         btf.read_types(types)?;
         Some(btf)
     }
@@ -95,6 +116,15 @@ impl<'a> Btf<'a> {
                     self.by_name.entry(self.name(name)?).or_insert(id);
                 }
             }
+            if MODIFIERS.contains(&kind) {
+                self.modified.insert(id, word(rest, 8)?);
+            }
+            if kind == KIND_FUNCTION && self.name(name)? == SETATTR.as_bytes() {
+                self.functions.insert(SETATTR.as_bytes(), word(rest, 8)?);
+            }
+            if kind == KIND_PROTOTYPE {
+                self.prototypes.insert(id, u32::try_from(count).ok()?);
+            }
             rest = rest.get(12 + tail.len()..)?;
             id += 1;
         }
@@ -109,6 +139,11 @@ impl<'a> Btf<'a> {
     fn offset(&self, structure: &str, member: &str) -> Option<u32> {
         let found = self.find(structure, member)?;
         (found.width == 0 && found.bits.is_multiple_of(8)).then_some(found.bits / 8)
+    }
+
+    /// How many parameters a function has that was looked for.
+    fn parameters(&self, function: &str) -> Option<u32> {
+        self.prototypes.get(self.functions.get(function.as_bytes())?).copied()
     }
 
     /// The offset of a bit field of one bit, in bits.
@@ -128,7 +163,10 @@ impl<'a> Btf<'a> {
 
     /// A member, searched through anonymous ones.
     fn member(&self, id: u32, wanted: &[u8], depth: u8) -> Option<Member> {
-        let structure = self.types.get(&id)?;
+        let Some(structure) = self.types.get(&id) else {
+            let plain = *self.modified.get(&id)?;
+            return if depth > 0 { self.member(plain, wanted, depth - 1) } else { None };
+        };
         for member in structure.members.chunks_exact(12) {
             let (name, of, at) = (word(member, 0)?, word(member, 4)?, word(member, 8)?);
             let (bits, width) =
@@ -175,10 +213,12 @@ mod tests {
         if !path.exists() {
             return;
         }
-        let found = offsets(path).unwrap();
-        assert_eq!(found.len(), OFFSETS.len() + BITS.len());
-        let name = found.iter().find(|(offset, _)| offset.global == "MSGHDR_NAME").unwrap();
+        let found = globals(path).unwrap();
+        let name = found.iter().find(|(global, _)| *global == "MSGHDR_NAME").unwrap();
         assert_eq!(name.1, 0, "msg_name is the first member of msghdr");
+        let entry = found.iter().find(|(global, _)| *global == "FILE_DENTRY").unwrap();
+        let path = found.iter().find(|(global, _)| *global == "FILE_PATH").unwrap();
+        assert_eq!(entry.1, path.1 + 8, "behind the pointer to the mount");
     }
 
     proptest! {

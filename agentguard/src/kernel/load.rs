@@ -33,11 +33,16 @@ pub struct LoadedProgram {
 }
 
 /// Hooks that came with later kernels, which before had one hook for both purposes.
-const LATER: [&str; 1] = ["file_ioctl_compat"];
+const LATER: [&str; 3] = ["file_ioctl_compat", "inode_set_acl", "inode_remove_acl"];
+
+/// The hook of a program: its name, but for the second programs that hooks have.
+fn hook_of(name: &str) -> &str {
+    name.strip_suffix("_too").unwrap_or(name)
+}
 
 /// Whether this kernel has no such hook, and needs none.
 fn is_absent(name: &str, btf: &Btf) -> bool {
-    let function = format!("bpf_lsm_{name}");
+    let function = format!("bpf_lsm_{}", hook_of(name));
     LATER.contains(&name) && btf.id_by_type_name_kind(&function, BtfKind::Func).is_err()
 }
 
@@ -66,12 +71,12 @@ pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
     if OBJECT.is_empty() {
         return Err(Error::NoObject);
     }
-    let offsets = btf::offsets(Path::new(btf::VMLINUX))?;
+    let offsets = btf::globals(Path::new(btf::VMLINUX))?;
     let mut loader = EbpfLoader::new();
     // Task storage, see `Map`.
     loader.allow_unsupported_maps();
-    for (offset, number) in &offsets {
-        loader.override_global(offset.global, number, true);
+    for (global, number) in &offsets {
+        loader.override_global(global, number, true);
     }
     let host = host_namespace()?;
     loader.override_global(HOST_NAMESPACE, &host, true);
@@ -210,7 +215,7 @@ const fn is_lsm(program: &Program) -> bool {
 fn load_one(name: &str, program: &mut Program, btf: &Btf) -> Result<FdLink, String> {
     let attached: Result<FdLink, Box<dyn std::error::Error>> = (|| match program {
         Program::Lsm(lsm) => {
-            lsm.load(name, btf)?;
+            lsm.load(hook_of(name), btf)?;
             let link = lsm.attach()?;
             Ok(lsm.take_link(link)?.into())
         }

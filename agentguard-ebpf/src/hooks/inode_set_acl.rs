@@ -1,0 +1,15 @@
+//! `security_inode_set_acl`, called by `vfs_set_acl` (6.2 to 7.x; before that, access lists
+//! were set as attributes).
+
+use agentguard_common::file::Deed;
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::attributes;
+use crate::session;
+
+#[lsm(hook = "inode_set_acl")]
+fn inode_set_acl(ctx: LsmContext) -> i32 {
+    let Some(label) = session::current() else { return super::PASS };
+    attributes::decide(&label, ctx.arg(1), Deed::Attributes)
+}

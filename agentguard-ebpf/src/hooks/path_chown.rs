@@ -1,0 +1,17 @@
+//! `security_path_chown`, called by `chown_common` (6.1 to 7.x), for descriptors too.
+
+use agentguard_common::file::{Deed, needs};
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::files;
+use crate::kernel::{PATH_DENTRY, member};
+use crate::session;
+
+#[lsm(hook = "path_chown")]
+fn path_chown(ctx: LsmContext) -> i32 {
+    let Some(label) = session::current() else { return super::PASS };
+    // SAFETY: a member of the hook's argument, a `struct path`.
+    let entry = unsafe { member(ctx.arg(0), &PATH_DENTRY) };
+    files::decide(&label, entry, Deed::Chown, needs::WRITE).answer()
+}

@@ -1,0 +1,16 @@
+//! `security_sb_pivotroot`, called by the system call (6.1 to 7.x).
+
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::mounting;
+use crate::kernel::{PATH_DENTRY, member};
+use crate::session;
+
+#[lsm(hook = "sb_pivotroot")]
+fn sb_pivotroot(ctx: LsmContext) -> i32 {
+    let Some(label) = session::current() else { return super::PASS };
+    // SAFETY: a member of the hook's argument, a `struct path`.
+    let entry = unsafe { member(ctx.arg(0), &PATH_DENTRY) };
+    mounting::decide(&label, entry)
+}
