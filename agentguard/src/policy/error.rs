@@ -238,7 +238,10 @@ pub enum Problem {
     /// More than one of `allow`, `ask` and `deny` in one rule.
     #[error("two verdicts in one rule")]
     TwoVerdicts,
-    /// Both `connect` and `ask` in one case.
+    /// What a session gives does not suit the policy.
+    #[error("{0}")]
+    Binding(String),
+    /// More than one of `connect`, `ask`, `read`, `write` and `exec` in one case.
     #[error("two places in one case")]
     TwoPlaces,
     /// A case that asks for a name, of a policy that does not look at questions.

@@ -162,6 +162,17 @@ impl Policy {
         files.chain(exec).find(|(known, _)| *known == number).map(|(_, id)| id.as_str())
     }
 
+    /// The line on which the rule with an id stands.
+    #[must_use]
+    pub fn line_of(&self, id: &str) -> Option<u32> {
+        let egress = self.egress.rules.iter().map(|rule| (&rule.id, rule.place));
+        let files = self.files.iter().flat_map(|files| &files.rules);
+        let exec = self.exec.iter().flat_map(|exec| &exec.rules);
+        let paths = files.map(|rule| (&rule.id, rule.place));
+        let mut all = egress.chain(paths).chain(exec.map(|rule| (&rule.id, rule.place)));
+        all.find(|(known, _)| *known == id).map(|(_, place)| place.line)
+    }
+
     /// The paths of all rules and secrets.
     pub(super) fn sited_paths(&self) -> impl Iterator<Item = &Sited<PathPattern>> {
         let files = self.files.iter().flat_map(|files| &files.rules).flat_map(|rule| &rule.paths);

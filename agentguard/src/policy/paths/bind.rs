@@ -186,7 +186,7 @@ pub fn real_place(place: &Path, links: &dyn Links) -> Option<PathBuf> {
 }
 
 /// The names of an absolute path, where it is one as the kernel has them.
-pub(super) fn names_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(in super::super) fn names_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
     let below = path.strip_prefix(b"/")?;
     if path.len() > PATH_MAX {
         return None;

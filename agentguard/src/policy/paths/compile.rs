@@ -34,6 +34,13 @@ impl Policy {
         self.files.is_some() || self.exec.is_some() || !self.secrets.is_empty()
     }
 
+    /// How many rules on files and programs it has.
+    #[must_use]
+    pub fn path_rules(&self) -> usize {
+        let files = self.files.as_ref().map_or(0, |files| files.rules.len());
+        files + self.exec.as_ref().map_or(0, |exec| exec.rules.len())
+    }
+
     /// What else it says of programs: any of [`program`].
     #[must_use]
     pub fn exec_flags(&self) -> u32 {
