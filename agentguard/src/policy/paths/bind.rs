@@ -128,11 +128,14 @@ impl Links for NoLinks {
     }
 }
 
+/// Where a link leads, and who owns it.
+type Link = (Vec<u8>, u32);
+
 /// The tree of the host's first process.
 #[derive(Debug)]
 pub struct HostLinks {
     root: PathBuf,
-    known: RefCell<HashMap<Vec<u8>, Option<(Vec<u8>, u32)>>>,
+    known: RefCell<HashMap<Vec<u8>, Option<Link>>>,
 }
 
 impl HostLinks {
@@ -195,8 +198,7 @@ pub(in super::super) fn names_of(path: &[u8]) -> Option<Vec<Vec<u8>>> {
         return Some(Vec::new());
     }
     let is_name = |name: &&[u8]| {
-        !(name.is_empty() || name.len() > NAME_MAX || matches!(*name, b"." | b".."))
-            && !name.contains(&0)
+        (1..=NAME_MAX).contains(&name.len()) && !matches!(*name, b"." | b"..") && !name.contains(&0)
     };
     let names: Vec<&[u8]> = below.split(|byte| *byte == b'/').collect();
     let good = names.len() <= DEPTH_MAX as usize && names.iter().all(is_name);
