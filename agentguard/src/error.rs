@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::policy::PolicyErrors;
+use crate::policy::{BindError, PolicyErrors};
 
 /// An error of the library or of a command.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +100,9 @@ pub enum Error {
     /// A policy does not hold up.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
+    /// What a session was given for the variables of its policy will not do.
+    #[error("{0}")]
+    Bind(#[from] BindError),
     /// A `match:` entry can never match.
     #[error("{path}: match: {what}\n  = correct the entry or leave it out", path = path.display())]
     Match {
@@ -269,7 +272,7 @@ impl Error {
             Self::Unhealthy => 78,
             Self::Killed { .. } => 79,
             Self::NoDecision(_) => 80,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Bind(_) => 2,
             Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Exec { .. } => 126,
             Self::Remote { code, .. } => *code,

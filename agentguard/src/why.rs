@@ -104,8 +104,7 @@ impl Explanation {
     fn complete(&mut self, policy: Option<&Policy>) {
         let rule = self.rule.as_deref();
         self.place = policy.and_then(|policy| {
-            let rule = policy.egress.rules.iter().find(|known| Some(known.id.as_str()) == rule)?;
-            Some(format!("{}:{}", policy.path.display(), rule.place.line))
+            Some(format!("{}:{}", policy.path.display(), policy.line_of(rule?)?))
         });
         let refused = self.outcome != "allowed";
         self.would_allow = if refused { self.mend() } else { None };

@@ -1,5 +1,7 @@
 //! What is said over the control socket.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::session::Session;
@@ -18,6 +20,12 @@ pub enum Request {
         agent: String,
         /// The directory that the agent works in.
         workspace: String,
+        /// Whether that was named, or is only where the command was given.
+        #[serde(default)]
+        named: bool,
+        /// What variables in the policy's paths stand for.
+        #[serde(default)]
+        set: BTreeMap<String, String>,
         /// The command, for people to read.
         command: Vec<String>,
         /// The caller's `TRACEPARENT`.

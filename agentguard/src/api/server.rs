@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::peer::Peer;
 use super::protocol::{Asked, LINE_LIMIT, Request, Response, Row};
 use super::wire;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Given};
 use crate::error::{Error, Result};
 use crate::event::Class;
 use crate::sink::Sent;
@@ -103,7 +103,7 @@ impl Connection {
         fd: Option<OwnedFd>,
     ) -> Result<Answer> {
         match request {
-            Request::Run { agent, workspace, command, traceparent } => {
+            Request::Run { agent, workspace, named, set, command, traceparent } => {
                 peer.must_be_unguarded()?;
                 if self.begun.is_some() {
                     return Err(Error::Refused("this connection has its session already".into()));
@@ -111,7 +111,7 @@ impl Connection {
                 let begun = self.daemon.begin(
                     peer.uid,
                     &agent,
-                    workspace,
+                    Given { workspace: workspace.into(), named, variables: set },
                     command,
                     traceparent.as_deref(),
                 )?;

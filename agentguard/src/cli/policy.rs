@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
+use super::run::variable;
 use crate::error::Result;
-use crate::policy::{self, Policy, PolicySet};
+use crate::policy::{self, Bindings, Policy, PolicySet};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
@@ -27,6 +28,15 @@ pub(super) enum PolicyCommand {
         policy: PathBuf,
         /// The cases
         cases: PathBuf,
+        /// What ${workspace} stands for
+        #[arg(long, value_name = "DIR")]
+        workspace: Option<PathBuf>,
+        /// What ~ stands for
+        #[arg(long, value_name = "DIR")]
+        home: Option<PathBuf>,
+        /// What ${NAME} stands for
+        #[arg(long, value_name = "NAME=PATH", value_parser = variable)]
+        set: Vec<(String, String)>,
     },
     /// Print the JSON Schema of policy files
     Schema,
@@ -39,7 +49,14 @@ pub(super) fn policy(command: &PolicyCommand) -> Result<ExitCode> {
             print!("{}", policy::explain(&Policy::load(path)?));
             Ok(ExitCode::SUCCESS)
         }
-        PolicyCommand::Test { policy, cases } => test(policy, cases),
+        PolicyCommand::Test { policy, cases, workspace, home, set } => {
+            let given = Bindings {
+                homes: home.iter().cloned().collect(),
+                workspace: workspace.clone(),
+                variables: set.iter().cloned().collect(),
+            };
+            test(policy, cases, &given)
+        }
         PolicyCommand::Schema => {
             println!("{:#}", policy::schema());
             Ok(ExitCode::SUCCESS)
@@ -60,19 +77,25 @@ fn check(paths: &[PathBuf]) -> Result<ExitCode> {
     }
     for policy in set.iter() {
         let compiled = policy.compile()?;
+        let paths = policy.check_paths()?;
+        let paths = paths.map(|paths| {
+            let (rules, edges, rows) = (policy.path_rules(), paths.edges(), paths.rows());
+            format!(", {rules} rules on paths, {edges} edges, {rows} rows")
+        });
         println!(
-            "{}: agent {}, {} egress rules, {} kernel entries",
+            "{}: agent {}, {} egress rules, {} kernel entries{}",
             policy.path.display(),
             policy.agent,
             policy.egress.rules.len(),
             compiled.egress.len(),
+            paths.unwrap_or_default(),
         );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn test(path: &Path, cases: &Path) -> Result<ExitCode> {
-    let outcomes = policy::run_cases(&Policy::load(path)?, cases)?;
+fn test(path: &Path, cases: &Path, given: &Bindings) -> Result<ExitCode> {
+    let outcomes = policy::run_cases(&Policy::load(path)?, cases, given)?;
     for outcome in &outcomes {
         let mark = if outcome.passed() { "ok" } else { "FAILED" };
         println!(

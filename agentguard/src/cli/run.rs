@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use super::sessions::unexpected;
 use crate::api::{Client, Request, Response};
 use crate::error::{Error, Result};
+use crate::policy::is_variable;
 
 mod wait;
 
@@ -36,17 +37,23 @@ pub(super) struct RunArguments {
     /// The directory the agent works in [default: the current one]
     #[arg(long, value_name = "DIR")]
     workspace: Option<PathBuf>,
+    /// What ${NAME} stands for in the policy's paths
+    #[arg(long, value_name = "NAME=PATH", value_parser = variable)]
+    set: Vec<(String, String)>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<std::ffi::OsString>,
 }
 
 pub(super) fn run(arguments: RunArguments, socket: &Path) -> Result<ExitCode> {
+    let named = arguments.workspace.is_some();
     let workspace = workspace(arguments.workspace)?;
     let client = Client::connect(socket)?;
     let request = Request::Run {
         agent: arguments.agent,
         workspace: workspace.display().to_string(),
+        named,
+        set: arguments.set.into_iter().collect(),
         command: told(&arguments.command),
         traceparent: std::env::var("TRACEPARENT").ok(),
     };
@@ -76,6 +83,16 @@ pub(super) fn run(arguments: RunArguments, socket: &Path) -> Result<ExitCode> {
             _ => None,
         }
     })
+}
+
+/// Reads `NAME=PATH`.
+pub(super) fn variable(text: &str) -> std::result::Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, path)) if is_variable(name) && path.starts_with('/') => {
+            Ok((name.to_owned(), path.to_owned()))
+        }
+        _ => Err("write NAME=PATH, with an absolute path".into()),
+    }
 }
 
 fn workspace(given: Option<PathBuf>) -> Result<PathBuf> {

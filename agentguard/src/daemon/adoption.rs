@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use agentguard_common::event::{Header, Plain};
 use agentguard_common::verdict::Reason;
 
+use super::bindings::of_match;
 use super::{Daemon, State, requests};
 use crate::error::Result;
 use crate::event::{Outcome, now_since_boot};
+use crate::policy::{HostLinks, Policy};
 use crate::session::{Adopted, NewSession, Phase, Process, trace_id};
 
 /// How long an exec may take after its process was taken in, in nanoseconds.
@@ -107,10 +109,11 @@ impl Daemon {
     /// Brings the match table up to date and sees to it that sessions stand by.
     pub(super) fn fill(&self) -> Result<()> {
         let mut state = self.state.borrow_mut();
-        let State { sessions, policies, adoption, store, .. } = &mut *state;
+        let State { sessions, policies, adoption, store, own, .. } = &mut *state;
         if !adoption.is_empty() {
             adoption.fill(&self.tables, &mut |agent| {
-                let new = requests::new_session(agent, policies, &self.tables, store)?;
+                let bindings = |policy: &Policy, links: &HostLinks| of_match(policy, own, links);
+                let new = requests::new_session(agent, policies, &self.tables, store, &bindings)?;
                 let new = NewSession { phase: Phase::Standby, ..new };
                 Ok(sessions.begin(new, &self.tables)?.0.slot)
             })?;

@@ -6,6 +6,7 @@
 //! two waits.
 
 mod adoption;
+mod bindings;
 mod files;
 mod mounts;
 mod requests;
@@ -13,7 +14,7 @@ mod resolvers;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +24,8 @@ use resolvers::Resolvers;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
+
+pub use bindings::Given;
 
 use crate::api;
 use crate::doctor;
@@ -62,6 +65,8 @@ pub struct Daemon {
 }
 
 struct State {
+    /// agentguard's own directories, which no workspace may hold.
+    own: Vec<PathBuf>,
     sessions: Sessions,
     policies: Policies,
     adoption: Adoption,
@@ -95,6 +100,7 @@ pub fn run(config: &Config) -> Result<()> {
     let declared = PolicySet::load_dir(&config.policies)?;
     for policy in declared.iter() {
         policy.compile()?;
+        policy.check_paths()?;
     }
     Adoption::check(&declared)?;
     let log = Log::open(&config.log)?;
@@ -143,6 +149,17 @@ pub fn serve(daemon: Daemon, config: &Config) -> Result<()> {
     Ok(())
 }
 
+/// The directories of files that are agentguard's own.
+fn own_directories(config: &Config) -> Vec<PathBuf> {
+    let beside = |path: &Path| path.parent().map(Path::to_owned);
+    let pins = Pins::default().root().to_owned();
+    let all = [Some(config.state.clone()), Some(config.policies.clone()), Some(pins)];
+    let all = all.into_iter().chain([beside(&config.socket), beside(&config.log)]).flatten();
+    let real = all.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    // A log beside others in a directory of everybody's makes that no directory of ours.
+    real.filter(|path| path.components().count() > 2).collect()
+}
+
 impl Daemon {
     /// Takes over from an earlier daemon what there is to take over.
     ///
@@ -161,6 +178,7 @@ impl Daemon {
         let adoption = Adoption::new(&declared, mount, &tables)?;
         let policies = Policies::new(declared, directory, &tables, &store)?;
         let state = State {
+            own: own_directories(config),
             sessions,
             policies,
             adoption,

@@ -5,12 +5,14 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::broadcast::Receiver;
 
+use super::bindings::{Given, of_run};
 use super::{Daemon, State};
 use crate::api::{Response, Row};
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::event::{Class, Outcome};
 use crate::kernel::Tables;
+use crate::policy::{Bindings, HostLinks, Policy};
 use crate::session::{
     self, Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
 };
@@ -37,19 +39,22 @@ impl Daemon {
         &self,
         uid: u32,
         agent: &str,
-        workspace: String,
+        given: Given,
         command: Vec<String>,
         traceparent: Option<&str>,
     ) -> Result<Begun> {
         let correlation = Correlation::new(traceparent)?;
         let mut state = self.state.borrow_mut();
-        let State { sessions, policies, store, .. } = &mut *state;
+        let State { sessions, policies, store, own, .. } = &mut *state;
+        let workspace = given.workspace.display().to_string();
+        let bindings =
+            |policy: &Policy, links: &HostLinks| of_run(policy, uid, given.clone(), own, links);
         let new = NewSession {
             correlation_id: correlation.trace_id,
             uid,
             command,
             workspace,
-            ..new_session(agent, policies, &self.tables, store)?
+            ..new_session(agent, policies, &self.tables, store, &bindings)?
         };
         let (session, cgroup) = sessions.begin(new, &self.tables)?;
         Ok(Begun { session, traceparent: correlation.traceparent, cgroup: cgroup.open()? })
@@ -213,26 +218,31 @@ impl Daemon {
     }
 }
 
-/// A session of an agent under its declared policy, for nobody in particular.
+/// A session of an agent under its declared policy, for nobody in particular. `bindings`
+/// says what the variables in the policy stand for.
 pub(super) fn new_session(
     agent: &str,
     policies: &mut Policies,
     tables: &Tables,
     store: &Store,
+    bindings: &dyn Fn(&Policy, &HostLinks) -> Result<Bindings>,
 ) -> Result<NewSession> {
-    let (hash, mode) = {
-        let policy = policies.declared(agent)?;
-        (crate::hex(&policy.hash), policy.mode)
-    };
+    let slot = policies.slot(agent, tables, store)?;
+    let policy = policies.in_slot(slot).cloned();
+    let policy = policy.ok_or_else(|| Error::Refused("the policy has no source".into()))?;
+    let links = HostLinks::new();
+    let bound = policy.bind(&bindings(&policy, &links)?, &links)?;
     Ok(NewSession {
         agent: agent.to_owned(),
-        policy_hash: hash,
-        policy: policies.slot(agent, tables, store)?,
-        state: kernel_state(mode),
+        policy_hash: crate::hex(&policy.hash),
+        policy: slot,
+        state: kernel_state(policy.mode),
         correlation_id: Correlation::new(None)?.trace_id,
         uid: 0,
         command: Vec::new(),
         workspace: String::new(),
         phase: Phase::Starting,
+        exec: policy.exec_flags(),
+        paths: bound.map(|bound| (policy, bound)),
     })
 }

@@ -6,6 +6,7 @@ pub mod btf;
 mod load;
 mod map;
 mod names;
+mod paths;
 mod pin;
 mod places;
 mod ring;
@@ -13,6 +14,7 @@ mod tables;
 
 pub use load::{LoadedProgram, Temporary, lsm_list, measure};
 pub use map::Map;
+pub use paths::Stand;
 pub use pin::{Found, Pins, unload};
 pub use places::{Standing, Stands};
 pub use ring::Ring;

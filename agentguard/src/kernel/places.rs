@@ -10,7 +10,7 @@ use super::Map;
 use crate::error::Result;
 
 /// The first of the states that lead to places of parts; those below are the policies'.
-const FIRST: u32 = 1 << 31;
+pub(super) const FIRST: u32 = 1 << 31;
 
 /// Where a file system's directories stand in the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,10 +19,11 @@ use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
 
 use super::names::NameTables;
+use super::paths::{PathTables, Stand};
 use super::places::{PlaceTables, Standing};
 use super::{Map, Ring};
 use crate::error::{Error, Result};
-use crate::policy::Compiled;
+use crate::policy::{Automaton, Compiled};
 
 /// A counter of the kernel side, summed over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +47,7 @@ pub struct Tables {
     sockets: Map<unix::Key, unix::Rule>,
     names: NameTables,
     places: PlaceTables,
+    paths: PathTables,
     matches: Map<MatchKey, u32>,
     match_count: Map<u32, u32>,
     standby: Map<StandbyKey, u32>,
@@ -80,6 +82,11 @@ impl Tables {
                 places: Map::new(name::PLACES, &open(name::PLACES)?)?,
                 mounts: Map::new(name::MOUNTS, &open(name::MOUNTS)?)?,
                 paths: Map::new(name::PATHS, &open(name::PATHS)?)?,
+            },
+            paths: PathTables {
+                edges: Map::new(name::PATHS, &open(name::PATHS)?)?,
+                rows: Map::new(name::ROWS, &open(name::ROWS)?)?,
+                mounts: Map::new(name::MOUNTS, &open(name::MOUNTS)?)?,
             },
             matches: Map::new(name::MATCHES, &open(name::MATCHES)?)?,
             match_count: Map::new(name::MATCH_COUNT, &open(name::MATCH_COUNT)?)?,
@@ -128,6 +135,35 @@ impl Tables {
     /// Where the tables cannot be written.
     pub fn set_standing(&self, standing: &Standing) -> Result<()> {
         self.places.set(standing)
+    }
+
+    /// Writes an automaton of rules on paths beside those that stand there. The session that
+    /// is to use it comes afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`] where there is no room for it; nothing of it is left then.
+    pub fn add_paths(&self, automaton: &Automaton, taken: &[&Stand]) -> Result<Stand> {
+        self.paths.add(automaton, taken)
+    }
+
+    /// Removes an automaton that no session uses any more. Without the automaton at hand,
+    /// its edges are looked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn remove_paths(&self, stand: &Stand, automaton: Option<&Automaton>) -> Result<()> {
+        self.paths.remove(stand, automaton)
+    }
+
+    /// Removes what belongs to none of these automata.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn sweep_paths(&self, known: &[&Stand]) -> Result<()> {
+        self.paths.sweep(known)
     }
 
     /// The two ring buffers: decisions, activity.

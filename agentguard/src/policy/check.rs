@@ -14,13 +14,13 @@ use super::socket::SocketName;
 use super::terms::{self, Decided, Subject, Term};
 
 /// Refuses an id that two rules have.
-pub(super) fn ids(rules: &[EgressRule], report: &mut Report<'_>) {
+pub(super) fn ids(ids: Vec<(&str, Place)>, report: &mut Report<'_>) {
     let mut seen: HashMap<&str, Place> = HashMap::new();
-    for rule in rules {
-        let first = *seen.entry(&rule.id).or_insert(rule.place);
-        if first != rule.place {
-            let problem = Problem::DuplicateId { id: rule.id.clone(), first: first.line };
-            report.at(rule.place, problem, "give one of the two another id");
+    for (id, place) in ids {
+        let first = *seen.entry(id).or_insert(place);
+        if first != place {
+            let problem = Problem::DuplicateId { id: id.to_owned(), first: first.line };
+            report.at(place, problem, "give one of the two another id");
         }
     }
 }

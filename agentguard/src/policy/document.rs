@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 
 use super::error::Problem;
 use super::fields::{Fields, items, text, text_or_integer};
+use super::paths::{ExecDocument, FilesDocument, PathText, read_paths};
 use super::place::{Place, Sited};
 use super::report::Report;
 use super::shape::{
@@ -37,6 +38,15 @@ pub(super) struct PolicyDocument {
     pub(super) matches: Option<Vec<MatchDocument>>,
     /// What may be reached over the network. Nothing, where this is missing.
     pub(super) egress: Option<EgressDocument>,
+    /// Which files may be read and written. Nothing is said of them, where this is missing.
+    pub(super) files: Option<FilesDocument>,
+    /// Which programs may be executed. Nothing is said of them, where this is missing.
+    pub(super) exec: Option<ExecDocument>,
+    /// Files that are secret, with everything below: reading one taints the session.
+    pub(super) secrets: Option<Several<PathText>>,
+    /// The directory that `${workspace}` stands for, unless `agentguard run` says another.
+    #[schemars(regex(pattern = "^/."))]
+    pub(super) workspace: Option<Sited<String>>,
 }
 
 /// One way to recognise a process: exactly one key.
@@ -135,7 +145,11 @@ impl PolicyDocument {
         let mode = fields.take("mode", report);
         let matches = fields.take("match", report);
         let egress = fields.take("egress", report);
-        fields.not_yet(&["files", "exec", "limits", "secrets", "tainted", "respond"], report);
+        let files = fields.take("files", report);
+        let exec = fields.take("exec", report);
+        let secrets = fields.take("secrets", report);
+        let workspace = fields.take("workspace", report);
+        fields.not_yet(&["limits", "tainted", "respond"], report);
         fields.close(report);
         Self {
             version: version
@@ -147,6 +161,10 @@ impl PolicyDocument {
             mode: mode.and_then(|node| text(node, "mode", "enforce or observe", report)),
             matches: matches.map(|node| MatchDocument::read_all(node, report)),
             egress: egress.and_then(|node| EgressDocument::read(node, report)),
+            files: files.and_then(|node| FilesDocument::read(node, report)),
+            exec: exec.and_then(|node| ExecDocument::read(node, report)),
+            secrets: secrets.map(|node| read_paths(node, "secrets", report)),
+            workspace: workspace.and_then(|node| text(node, "workspace", "a path", report)),
         }
     }
 }

@@ -195,6 +195,30 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A path that is none.
+    #[error("bad path: {text} {why}")]
+    BadPath {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A variable in the policy of processes that are taken in, for which nobody gives it.
+    #[error("{variable} stands for nothing in sessions that `match` takes in")]
+    UnboundVariable {
+        /// The variable.
+        variable: String,
+    },
+    /// A pattern with which the automaton of paths becomes too large.
+    #[error("too large for the kernel's tables: with {pattern} there are more than {max} {what}")]
+    PathsTooLarge {
+        /// The pattern.
+        pattern: String,
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there can be.
+        max: usize,
+    },
     /// Ports or a protocol in a rule that has no use for them.
     #[error("{key} in a rule for {what}")]
     OutOfPlace {
@@ -214,7 +238,10 @@ pub enum Problem {
     /// More than one of `allow`, `ask` and `deny` in one rule.
     #[error("two verdicts in one rule")]
     TwoVerdicts,
-    /// Both `connect` and `ask` in one case.
+    /// What a session gives does not suit the policy.
+    #[error("{0}")]
+    Binding(String),
+    /// More than one of `connect`, `ask`, `read`, `write` and `exec` in one case.
     #[error("two places in one case")]
     TwoPlaces,
     /// A case that asks for a name, of a policy that does not look at questions.

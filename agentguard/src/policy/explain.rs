@@ -44,7 +44,8 @@ fn write_all(out: &mut String, policy: &Policy) -> std::fmt::Result {
         writeln!(out, "  {}", match_in_words(found))?;
     }
     writeln!(out, "\nNetwork")?;
-    egress(out, &policy.egress)
+    egress(out, &policy.egress)?;
+    super::paths::explain(out, policy)
 }
 
 fn match_in_words(found: &Match) -> String {

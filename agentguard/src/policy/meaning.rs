@@ -14,6 +14,7 @@ use super::host::HostName;
 use super::model::{EgressRule, EgressSection, Match, Mode, Policy};
 use super::names::{is_agent, read_match, refuse_id};
 use super::network::{Network, Refusal};
+use super::paths::{self, Written};
 use super::place::{Place, Sited};
 use super::ports::{Ports, parse_protocol};
 use super::report::{Report, quoted};
@@ -42,13 +43,31 @@ pub(super) fn policy(
     let agent = agent(document.agent, report);
     let mode = mode(document.mode.as_ref(), report);
     let matches = matches(document.matches.unwrap_or_default(), report);
-    let egress = egress(document.egress.unwrap_or_default(), report);
+    let egress = document.egress.unwrap_or_default();
+    // Rules that are not in order count too: numbers say where in the file a rule stands.
+    let before = egress.rules.as_ref().map_or(0, Vec::len);
+    let egress = self::egress(egress, report);
+    let written = Written {
+        files: document.files,
+        exec: document.exec,
+        secrets: document.secrets,
+        workspace: document.workspace,
+    };
+    let paths = paths::sections(&written, before, !matches.is_empty(), report);
+    let mut ids: Vec<(&str, Place)> =
+        egress.rules.iter().map(|rule| (rule.id.as_str(), rule.place)).collect();
+    ids.extend(paths.ids());
+    check::ids(ids, report);
     Policy {
         agent,
         description: document.description.map(|text| text.value),
         mode,
         matches,
         egress,
+        files: paths.files,
+        exec: paths.exec,
+        secrets: paths.secrets,
+        workspace: paths.workspace,
         hash,
         source: source.to_owned(),
         path: path.to_owned(),
@@ -77,7 +96,12 @@ fn mode(word: Option<&Sited<String>>, report: &mut Report<'_>) -> Mode {
     }
 }
 
-fn bad_word(word: Option<&Sited<String>>, key: &'static str, mend: &str, report: &mut Report<'_>) {
+pub(super) fn bad_word(
+    word: Option<&Sited<String>>,
+    key: &'static str,
+    mend: &str,
+    report: &mut Report<'_>,
+) {
     if let Some(word) = word {
         report.at(word.place, Problem::BadValue { key, value: quoted(&word.value) }, mend);
     }
@@ -119,7 +143,6 @@ fn egress(document: EgressDocument, report: &mut Report<'_>) -> EgressSection {
     };
     let dns = document.dns.as_ref().map(|dns| Dns::of(dns, report));
     let rules = rules(&document.rules.unwrap_or_default(), report);
-    check::ids(&rules, report);
     check::rules(&rules, report);
     EgressSection { default, rules, dns }
 }
@@ -177,7 +200,7 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
         let only_sockets = networks.is_empty() && names.is_empty();
         out_of_place(document, protocols, only_sockets, report);
     }
-    let id = id(number, document.id.as_ref(), report);
+    let id = id("egress", number, document.id.as_ref(), report);
     (report.count() == errors && !document.broken).then_some(EgressRule {
         number,
         id,
@@ -265,9 +288,15 @@ fn join(protocols: &[Sited<Protocols>]) -> Protocols {
     Protocols(protocols.iter().fold(0, |all, one| all | one.value.0))
 }
 
-fn id(number: u32, given: Option<&Sited<String>>, report: &mut Report<'_>) -> String {
+/// The id of a rule: the one that was given, or the section and the place in its list.
+pub(super) fn id(
+    section: &str,
+    number: impl std::fmt::Display,
+    given: Option<&Sited<String>>,
+    report: &mut Report<'_>,
+) -> String {
     let Some(given) = given else {
-        return format!("egress.{number}");
+        return format!("{section}.{number}");
     };
     if let Some(mend) = refuse_id(&given.value) {
         report.at(given.place, Problem::BadId(quoted(&given.value)), mend);

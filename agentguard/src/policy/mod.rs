@@ -23,6 +23,7 @@ mod meaning;
 mod model;
 mod names;
 mod network;
+mod paths;
 mod place;
 mod ports;
 mod read;
@@ -51,6 +52,12 @@ pub use model::{
     EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, User,
 };
 pub use network::{Network, address_of};
+pub(crate) use paths::is_variable;
+pub use paths::{
+    Access, Automaton, Base, BindError, Bindings, BoundPaths, ExecSection, FilesSection, Grant,
+    HostLinks, Links, MAX_PATH_EDGES, MAX_PATH_ROWS, NoLinks, PATH_MAX, PathPattern, PathRule,
+    PathTable, TooLarge, check_workspace, real_place, rows_at,
+};
 pub use place::{Place, Sited};
 pub use ports::Ports;
 pub use schema::schema;

@@ -9,6 +9,7 @@ use super::builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_I
 use super::dns::Dns;
 use super::host::HostName;
 use super::network::Network;
+use super::paths::{ExecSection, FilesSection, PathPattern};
 use super::place::{Place, Sited};
 use super::ports::Ports;
 use super::socket::SocketName;
@@ -32,6 +33,14 @@ pub struct Policy {
     pub matches: Vec<Match>,
     /// What may be reached over the network.
     pub egress: EgressSection,
+    /// What may be done with files; nothing is said of them, where it is missing.
+    pub files: Option<FilesSection>,
+    /// What may be executed; nothing is said of programs, where it is missing.
+    pub exec: Option<ExecSection>,
+    /// Reading these taints the session.
+    pub secrets: Vec<Sited<PathPattern>>,
+    /// Where the agent works, unless that is given when a session begins.
+    pub workspace: Option<PathBuf>,
     /// The SHA-256 of the file's bytes.
     pub hash: [u8; 32],
     /// The file's text.
@@ -143,7 +152,32 @@ impl Policy {
             return Some(id);
         }
         let at = usize::try_from(number).ok()?.checked_sub(1)?;
-        self.egress.rules.get(at).map(|rule| rule.id.as_str())
+        if let Some(rule) = self.egress.rules.get(at) {
+            return Some(&rule.id);
+        }
+        let files = self.files.iter().flat_map(|files| &files.rules);
+        let files = files.map(|rule| (rule.number, &rule.id));
+        let exec = self.exec.iter().flat_map(|exec| &exec.rules);
+        let exec = exec.map(|rule| (rule.number, &rule.id));
+        files.chain(exec).find(|(known, _)| *known == number).map(|(_, id)| id.as_str())
+    }
+
+    /// The line on which the rule with an id stands.
+    #[must_use]
+    pub fn line_of(&self, id: &str) -> Option<u32> {
+        let egress = self.egress.rules.iter().map(|rule| (&rule.id, rule.place));
+        let files = self.files.iter().flat_map(|files| &files.rules);
+        let exec = self.exec.iter().flat_map(|exec| &exec.rules);
+        let paths = files.map(|rule| (&rule.id, rule.place));
+        let mut all = egress.chain(paths).chain(exec.map(|rule| (&rule.id, rule.place)));
+        all.find(|(known, _)| *known == id).map(|(_, place)| place.line)
+    }
+
+    /// The paths of all rules and secrets.
+    pub(super) fn sited_paths(&self) -> impl Iterator<Item = &Sited<PathPattern>> {
+        let files = self.files.iter().flat_map(|files| &files.rules).flat_map(|rule| &rule.paths);
+        let exec = self.exec.iter().flat_map(|exec| &exec.rules).flat_map(|rule| &rule.paths);
+        files.chain(exec).chain(&self.secrets)
     }
 
     /// The first eight bytes of the hash, as the kernel knows the policy; never 0,

@@ -100,6 +100,10 @@ shape!(
     }
 );
 shape!(
+    /// A path, or a pattern of paths.
+    PathText, "Path", { "type": "string", "pattern": "^(/|~(/|$)|\\$\\{|\\*\\*(/|$))" }
+);
+shape!(
     /// An address or a network.
     CidrText, "Cidr", { "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" }
 );

@@ -3,14 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel};
 
 use super::find::{all_labelled, check_single, in_cgroup, labelled, pidfd_kill};
+use super::paths::PathsInForce;
 use super::{Cgroup, Cgroups, Phase, Session, Store};
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
+use crate::policy::{BoundPaths, Policy};
 
 /// The slot that `doctor` tries denials in.
 pub const PROBE_SLOT: u32 = MAX_SESSIONS - 1;
@@ -44,6 +47,10 @@ pub struct NewSession {
     pub workspace: String,
     /// Whether it waits for a process that matches, or for one that is being made.
     pub phase: Phase,
+    /// Its policy, and the rules on paths in it with what the variables stand for put in.
+    pub paths: Option<(Arc<Policy>, BoundPaths)>,
+    /// What else the policy says of programs, see [`agentguard_common::session::program`].
+    pub exec: u32,
 }
 
 /// What is known of a process that was taken into a session.
@@ -68,6 +75,7 @@ pub struct Sessions {
     live: BTreeMap<u64, Session>,
     ended: VecDeque<Session>,
     entries: BTreeMap<u64, SessionEntry>,
+    paths: PathsInForce,
     cgroups: Cgroups,
     store: Store,
     last: u64,
@@ -87,6 +95,7 @@ impl Sessions {
             live: BTreeMap::new(),
             ended: VecDeque::new(),
             entries: BTreeMap::new(),
+            paths: PathsInForce::default(),
             cgroups,
             store,
             last: 0,
@@ -106,6 +115,9 @@ impl Sessions {
                 sessions.store.forget(&session.id)?;
             }
         }
+        let lost = |session: &Session| stored.iter().all(|known| known.number != session.number);
+        let complete = !sessions.live.values().any(lost);
+        sessions.paths = PathsInForce::adopt(sessions.live.values(), complete, tables)?;
         sessions.last = sessions.live.keys().next_back().copied().unwrap_or(0);
         Ok(sessions)
     }
@@ -119,14 +131,21 @@ impl Sessions {
         let number = self.next_number();
         let id = name(number);
         let cgroup = self.cgroups.create(&id)?;
+        let paths = new.paths.as_ref().map(|(policy, bound)| {
+            // What the session's entry leads to stands there before it does.
+            self.paths.hold(number, bound, policy, tables)
+        });
+        let paths = paths.transpose().inspect_err(|_| {
+            let _ = cgroup.remove();
+        })?;
         let begun = cgroup.id().and_then(|cgroup| {
             let entry = SessionEntry {
                 session: number,
                 cgroup,
                 policy: new.policy,
                 state: new.state as u32,
-                files: 0,
-                exec: 0,
+                files: paths.as_ref().map_or(0, |paths| paths.stand.number),
+                exec: new.exec,
             };
             let taken =
                 |slot| slot == PROBE_SLOT || self.live.values().any(|session| session.slot == slot);
@@ -134,6 +153,7 @@ impl Sessions {
         });
         let (entry, slot) = begun.inspect_err(|_| {
             let _ = cgroup.remove();
+            let _ = self.paths.release(number, tables);
         })?;
         let session = Session {
             cgroup: self.cgroups.name(&cgroup),
@@ -150,6 +170,7 @@ impl Sessions {
             pid: 0,
             state: new.phase,
             killed: None,
+            paths,
         };
         self.entries.insert(number, entry);
         self.live.insert(number, session.clone());
@@ -285,6 +306,7 @@ impl Sessions {
         let Some(mut session) = self.live.remove(&number) else { return Ok(None) };
         self.entries.remove(&number);
         tables.remove_session(session.slot)?;
+        self.paths.release(number, tables)?;
         self.store.forget(&session.id)?;
         // A cgroup that is still busy goes with the next sweep.
         let _ = self.cgroups.existing(&session.id).remove();
@@ -437,6 +459,7 @@ fn unknown(slot: u32, entry: SessionEntry) -> Session {
         cgroup: format!("/agentguard/{}", name(entry.session)),
         state: Phase::Running,
         killed: None,
+        paths: None,
     }
 }
 

@@ -5,6 +5,7 @@ mod cgroup;
 mod correlation;
 mod find;
 mod manager;
+mod paths;
 mod policies;
 mod process;
 mod store;
@@ -14,6 +15,7 @@ pub use cgroup::{Cgroup, Cgroups, cgroup_mount};
 pub use correlation::{Correlation, trace_id};
 pub use find::{pidfd_open, tasks};
 pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions};
+pub use paths::SessionPaths;
 pub use policies::{PROBE_POLICY, Policies};
 pub use process::{Process, Processes};
 pub use store::Store;
@@ -55,6 +57,9 @@ pub struct Session {
     pub state: Phase,
     /// Why it was ended, where it was not its own end.
     pub killed: Option<String>,
+    /// Its rules on paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<SessionPaths>,
 }
 
 /// What a session is doing.

@@ -104,6 +104,12 @@ impl Policies {
         Ok(slot)
     }
 
+    /// The policy in a slot.
+    #[must_use]
+    pub fn in_slot(&self, slot: u32) -> Option<&Arc<Policy>> {
+        self.loaded.get(&slot)?.policy.as_ref()
+    }
+
     /// The policy with a tag, which events carry.
     #[must_use]
     pub fn by_tag(&self, tag: u64) -> Option<&Arc<Policy>> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use agentguard_common::verdict::Verdict;
 
-use super::super::{CaseOutcome, PolicyErrors, run_cases};
+use super::super::{Bindings, CaseOutcome, PolicyErrors, run_cases};
 use super::{valid, with_egress};
 
 fn run(cases: &str) -> Result<Vec<CaseOutcome>, PolicyErrors> {
@@ -13,7 +13,7 @@ fn run(cases: &str) -> Result<Vec<CaseOutcome>, PolicyErrors> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cases.yaml");
     fs::write(&path, cases).unwrap();
-    run_cases(&policy, &path)
+    run_cases(&policy, &path, &Bindings::default())
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn cases_of_names() {
 - { ask: github.com, expect: allow }
 ";
     fs::write(&path, cases).unwrap();
-    let outcomes = run_cases(&policy, &path).unwrap();
+    let outcomes = run_cases(&policy, &path, &Bindings::default()).unwrap();
     let passed: Vec<bool> = outcomes.iter().map(CaseOutcome::passed).collect();
     assert_eq!(passed, [true, true, true, true, true, false]);
     assert_eq!(outcomes[4].connect, "dns:gist.github.com");
@@ -69,8 +69,55 @@ fn cases_of_names() {
         ("{ connect: 'localhost:80', expect: deny }", "bad name: localhost is this host"),
     ] {
         fs::write(&path, format!("- {case}\n")).unwrap();
-        let errors = run_cases(&policy, &path).unwrap_err();
+        let errors = run_cases(&policy, &path, &Bindings::default()).unwrap_err();
         assert_eq!(errors.errors[0].problem.to_string(), said, "{errors}");
+    }
+}
+
+#[test]
+fn cases_of_paths() {
+    let policy = valid(
+        "version: 1
+agent: a
+files:
+  rules:
+    - write: [\"${workspace}\", \"${OUT}\"]
+    - { deny: ~/.ssh, id: keys }
+exec:
+  rules:
+    - deny: /usr/bin/sudo
+",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cases.yaml");
+    let cases = "workspace: /work
+home: /home/bob
+set: { OUT: /out }
+cases:
+  - { write: /work/x, expect: allow, rule: files.1 }
+  - { write: /out/x, expect: allow }
+  - { write: /etc/passwd, expect: deny }
+  - { read: /home/bob/.ssh/id, expect: deny, rule: keys }
+  - { exec: /usr/bin/sudo, expect: deny, rule: exec.1 }
+  - { exec: /usr/bin/ls, expect: deny }
+";
+    fs::write(&path, cases).unwrap();
+    let outcomes = run_cases(&policy, &path, &Bindings::default()).unwrap();
+    let passed: Vec<bool> = outcomes.iter().map(CaseOutcome::passed).collect();
+    assert_eq!(passed, [true, true, true, true, true, false]);
+    assert_eq!(outcomes[0].connect, "write /work/x");
+    // What is given goes before what the file says.
+    let given = Bindings { workspace: Some("/other".into()), ..Bindings::default() };
+    assert!(!run_cases(&policy, &path, &given).unwrap()[0].passed());
+    for (cases, said) in [
+        ("cases: [{ read: work, expect: deny }]", "bad path: work is no absolute path"),
+        ("cases: [{ read: /a, write: /a, expect: deny }]", "two places in one case"),
+        ("home: /h\ncases: [{ read: /a, expect: deny }]", "the policy speaks of ${workspace}"),
+        ("set: x\ncases: []", "wrong type: set takes a map of names and paths"),
+    ] {
+        fs::write(&path, cases).unwrap();
+        let errors = run_cases(&policy, &path, &Bindings::default()).unwrap_err();
+        assert!(errors.errors[0].problem.to_string().contains(said), "{errors}");
     }
 }
 
@@ -78,7 +125,8 @@ fn cases_of_names() {
 fn bad_cases() {
     for (cases, problem) in [
         ("", "lists nothing: the file is empty"),
-        ("a: b", "wrong type: a file of cases takes a list of cases, not a map"),
+        ("a: b", "missing: cases in a file of cases"),
+        ("x", "wrong type: a file of cases takes a list of cases, not text"),
         ("- connect: 10.0.0.1:443", "missing: expect in a case"),
         ("- {connect: 10.0.0.1, expect: deny}", "bad value: connect is 10.0.0.1"),
         ("- {connect: '10.0.0.1:80/sctp', expect: deny}", "bad value: protocol is sctp"),

@@ -196,6 +196,12 @@ protocols; then deny beats ask beats allow.
   builtin.lookup: allow the unix sockets that look up users.
   What the session listens on itself: allow (unix sockets, and TCP on loopback).
   Anything that is neither TCP, UDP, ping nor a unix socket: deny.
+
+Files
+  Nothing is said of them: the host's own permissions hold.
+
+Programs
+  Nothing is said of them: the host's own permissions hold.
 "
     );
     let closed = explain(&valid("version: 1\nagent: a\nmode: observe\n"));

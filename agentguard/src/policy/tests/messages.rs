@@ -164,7 +164,7 @@ p.yaml:11:5: unknown key: exec in a match
 
 #[test]
 fn what_is_not_supported_yet() {
-    let keys = ["files", "exec", "limits", "secrets", "tainted", "respond"];
+    let keys = ["limits", "tainted", "respond"];
     for key in keys {
         says(
             &format!("version: 1\nagent: a\n{key}: x\n"),

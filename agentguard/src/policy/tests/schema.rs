@@ -29,6 +29,10 @@ fn keys_are_those_that_are_read() {
             "version: 1\nagent: a\negress:\n  rules:\n    - zzzzzz: 1\n",
         ),
         (&schema["$defs"]["Dns"], "version: 1\nagent: a\negress:\n  dns:\n    zzzzzz: 1\n"),
+        (&schema["$defs"]["Files"], "version: 1\nagent: a\nfiles:\n  zzzzzz: 1\n"),
+        (&schema["$defs"]["FileRule"], "version: 1\nagent: a\nfiles:\n  rules:\n    - zzzzzz: 1\n"),
+        (&schema["$defs"]["Exec"], "version: 1\nagent: a\nexec:\n  zzzzzz: 1\n"),
+        (&schema["$defs"]["ExecRule"], "version: 1\nagent: a\nexec:\n  rules:\n    - zzzzzz: 1\n"),
         (&schema["$defs"]["Match"], "version: 1\nagent: a\nmatch:\n  - zzzzzz: 1\n"),
     ] {
         let offered = offered(text);

@@ -15,6 +15,7 @@ fn presets_load_and_compile() {
     assert!(set.len() >= 3);
     for policy in set.iter() {
         policy.compile().unwrap_or_else(|errors| panic!("{errors}"));
+        policy.check_paths().unwrap_or_else(|errors| panic!("{errors}"));
         assert!(policy.description.is_some(), "{} says what it is for", policy.agent);
         assert!(policy.source.starts_with("# "), "{} begins with a comment", policy.agent);
         let name = policy.path.file_stem().and_then(|name| name.to_str());

@@ -130,8 +130,14 @@ impl Programs {
     /// and by its cgroup for the programs of the stand-in.
     pub(crate) fn guard(&self, policy: u32) -> Result<()> {
         let label = TaskLabel { session: SESSION, slot: SLOT, reserved: 0 };
-        let entry =
-            SessionEntry { session: SESSION, cgroup: 0, policy, state: State::Enforce as u32 };
+        let entry = SessionEntry {
+            session: SESSION,
+            cgroup: 0,
+            policy,
+            state: State::Enforce as u32,
+            files: 0,
+            exec: 0,
+        };
         self.map(name::SESSIONS)?.set(&SLOT, &entry)?;
         self.map(name::TASKS)?.set(&self.pidfd.as_raw_fd(), &label)?;
         self.map("CGROUPS")?.set(&machine::own_cgroup()?, &label)?;
