@@ -134,6 +134,18 @@ impl Node {
     }
 }
 
+/// Whether a file is a device that every program uses and that keeps nothing: `null`, `zero`,
+/// `full`, `random` and `urandom`; the terminal that a process has, and pseudo-terminals
+/// (`Documentation/admin-guide/devices.txt`). `device` is the number as the kernel has it.
+#[inline(always)]
+#[must_use]
+pub const fn is_harmless(mode: u32, device: u32) -> bool {
+    let (major, minor) = (device >> 20, device & 0xf_ffff);
+    let memory = major == 1 && (minor == 3 || minor == 5 || minor == 7 || minor == 8 || minor == 9);
+    let terminal = major == 5 && (minor == 0 || minor == 2) || major >= 136 && major <= 143;
+    mode & 0o170_000 == 0o020_000 && (memory || terminal)
+}
+
 /// A deed that was told of a short while ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
@@ -154,6 +166,17 @@ mod tests {
     extern crate std;
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn only_devices_that_keep_nothing_are_harmless() {
+        const CHARACTER: u32 = 0o020_666;
+        assert!(is_harmless(CHARACTER, 1 << 20 | 3));
+        assert!(is_harmless(CHARACTER, 136 << 20 | 2));
+        assert!(!is_harmless(CHARACTER, 1 << 20 | 1), "/dev/mem");
+        assert!(!is_harmless(CHARACTER, 5 << 20 | 1), "/dev/console");
+        assert!(!is_harmless(0o060_666, 1 << 20 | 3), "a block device");
+        assert!(!is_harmless(0o100_666, 1 << 20 | 3), "a plain file");
+    }
 
     #[test]
     fn deeds_are_numbered_without_gaps_and_named_apart() {

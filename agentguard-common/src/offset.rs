@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 60] = [
+pub const OFFSETS: [Offset; 61] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -64,6 +64,7 @@ pub const OFFSETS: [Offset; 60] = [
     offset("DENTRY_INODE", "dentry", "d_inode"),
     offset("INODE_NLINK", "inode", "i_nlink"),
     offset("INODE_MODE", "inode", "i_mode"),
+    offset("INODE_RDEV", "inode", "i_rdev"),
     offset("SB_DEV", "super_block", "s_dev"),
     offset("SB_FLAGS", "super_block", "s_flags"),
     offset("SB_MAGIC", "super_block", "s_magic"),

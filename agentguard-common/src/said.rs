@@ -44,7 +44,20 @@ impl Said {
         Self(Self::closed(reason).0 | (right.0 & Right::RULE_MAX) as u64)
     }
 
-    /// What holds of two: what a rule says comes before a default, and then the stricter.
+    /// What holds where both are needed: a refusal before a permission, and of two refusals
+    /// the one that a rule asks for.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        if other.rank() > self.rank() { other } else { self }
+    }
+
+    const fn rank(self) -> u64 {
+        (!self.passes() as u64) << 63 | self.0 >> VERDICT
+    }
+
+    /// What holds of two paths of one file: what a rule says comes before a default, and then
+    /// the stricter.
     #[inline(always)]
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
@@ -62,21 +75,21 @@ impl Said {
     #[inline(always)]
     #[must_use]
     pub const fn reason(self) -> u8 {
-        (self.0 >> REASON) as u8
+        (self.0 >> REASON & 0xff) as u8
     }
 
     /// The number of its [`Verdict`].
     #[inline(always)]
     #[must_use]
     pub const fn verdict(self) -> u8 {
-        (self.0 >> VERDICT) as u8
+        (self.0 >> VERDICT & 0xff) as u8
     }
 
     /// The number of its rule.
     #[inline(always)]
     #[must_use]
     pub const fn rule(self) -> u32 {
-        self.0 as u32
+        (self.0 & 0xffff_ffff) as u32
     }
 
     /// As others have it; closed where it is broken.
@@ -111,6 +124,19 @@ mod tests {
         ] {
             assert_eq!(one.and(other), expected);
             assert_eq!(other.and(one), expected);
+        }
+    }
+
+    #[test]
+    fn where_both_are_needed_one_refusal_is_enough() {
+        let default = Said::of(Right::new(Verdict::Deny, 0));
+        for (one, other, expected) in [
+            (Said::of(ALLOW), default, default),
+            (Said::NOTHING, Said::of(ALLOW), Said::of(ALLOW)),
+            (default, Said::of(DENY), Said::of(DENY)),
+        ] {
+            assert_eq!(one.with(other), expected);
+            assert_eq!(other.with(one), expected);
         }
     }
 

@@ -64,6 +64,7 @@ offsets!(
     DENTRY_INODE,
     INODE_NLINK,
     INODE_MODE,
+    INODE_RDEV,
     SB_DEV,
     SB_FLAGS,
     SB_MAGIC,

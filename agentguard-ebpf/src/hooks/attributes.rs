@@ -15,13 +15,20 @@ use crate::session;
 /// Decides a change of what is known of a file.
 #[inline(always)]
 pub(super) fn decide(label: &TaskLabel, entry: *const u8, deed: Deed) -> i32 {
+    if is_below() {
+        return PASS;
+    }
+    files::decide(label, entry, deed, needs::WRITE).answer()
+}
+
+/// Whether the kernel acts for itself with a file below an overlay, after the one above it was
+/// decided.
+#[inline(always)]
+pub(super) fn is_below() -> bool {
     let task = session::current_task();
     // SAFETY: members of the current task.
     let (cred, real, ring): (u64, u64, u64) = unsafe {
         (member(task, &TASK_CRED), member(task, &TASK_REAL_CRED), member(task, &TASK_IO_URING))
     };
-    if cred != real && ring == 0 {
-        return PASS;
-    }
-    files::decide(label, entry, deed, needs::WRITE).answer()
+    cred != real && ring == 0
 }

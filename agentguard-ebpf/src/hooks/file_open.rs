@@ -6,14 +6,13 @@ use agentguard_common::file::{Deed, needs};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::{PASS, files};
+use super::{PASS, attributes, files};
 use crate::kernel::{FILE_DENTRY, FILE_FLAGS, FILE_MODE, member};
 use crate::session;
 
-/// `FMODE_READ`, `FMODE_WRITE` and `FMODE_BACKING` of `linux/fs.h` (the last since 6.5).
+/// `FMODE_READ` and `FMODE_WRITE` of `linux/fs.h`.
 pub(super) const FMODE_READ: u32 = 1;
 pub(super) const FMODE_WRITE: u32 = 2;
-const BACKING: u32 = 1 << 25;
 /// `__FMODE_EXEC` of `linux/fs.h` (`fmode_t`, set in `f_flags`): opened to be executed.
 const EXEC: u32 = 0x20;
 
@@ -25,10 +24,8 @@ fn file_open(ctx: LsmContext) -> i32 {
     let (entry, flags, mode): (*const u8, u32, u32) = unsafe {
         (member(file, &FILE_DENTRY), member(file, &FILE_FLAGS), member(file, &FILE_MODE))
     };
-    // An overlay opens the file below for one that was decided already; sessions cannot make
-    // overlays.
     // What is opened to be executed is decided when it is.
-    if mode & BACKING != 0 || flags & EXEC != 0 {
+    if flags & EXEC != 0 || attributes::is_below() {
         return PASS;
     }
     let (deed, need) = if mode & FMODE_WRITE == 0 {

@@ -3,7 +3,7 @@
 
 use agentguard_common::counter::Count;
 use agentguard_common::event::{File, Kind, PATH_LEN, Where, flag};
-use agentguard_common::file::{Deed, Told, needs};
+use agentguard_common::file::{self, Deed, Told, needs};
 use agentguard_common::opaque::{self, cut};
 use agentguard_common::path;
 use agentguard_common::place::PLACES;
@@ -15,7 +15,7 @@ use bytemuck::Zeroable as _;
 
 use super::egress::{self, Ground};
 use crate::emit::{self, Ring};
-use crate::kernel::{DENTRY_INODE, INODE_MODE, INODE_NLINK, probe};
+use crate::kernel::{DENTRY_INODE, INODE_MODE, INODE_NLINK, INODE_RDEV, probe};
 use crate::maps::RECENT;
 use crate::session;
 use crate::trail::{self, End, Trail};
@@ -114,7 +114,7 @@ fn judge(
         trail.alone = trail.stopped;
         trail.file = other as u64;
         trail.other = other as u64;
-        said = said.and(Said(file_look(slot, of.files, 1)));
+        said = said.with(Said(file_look(slot, of.files, 1)));
         trail.file = entry as u64;
         let moved = file_moved(slot) != 0;
         if moved && said.passes() && deed as u8 == Deed::Rename as u8 {
@@ -222,7 +222,29 @@ fn weigh(trail: &mut Trail, end: u64) -> Said {
         }
         said = Said(opaque::number(said.and(new).0, trail.at));
     }
+    // What no rule speaks of is no place to put anything.
+    if !said.passes() && said.reason() == Reason::Default as u8 && is_harmless(trail.file) {
+        return Said::NOTHING;
+    }
     said
+}
+
+/// Whether it is a device that every program uses and that keeps nothing: null, zero, full,
+/// random, urandom; the terminal that a process has, and pseudo-terminals.
+#[inline(always)]
+fn is_harmless(entry: u64) -> bool {
+    // SAFETY: any bytes are numbers.
+    let (mode, device) = unsafe {
+        let Some(inode) = probe::<u64>(entry as *const u8, DENTRY_INODE.load()) else {
+            return false;
+        };
+        let inode = inode as *const u8;
+        (
+            probe::<u16>(inode, INODE_MODE.load()).unwrap_or(0),
+            probe::<u32>(inode, INODE_RDEV.load()).unwrap_or(0),
+        )
+    };
+    file::is_harmless(u32::from(mode), device)
 }
 
 /// What a place says of all that is needed.
@@ -233,7 +255,7 @@ fn rights(trail: &Trail, at: u32) -> Said {
     for need in [needs::READ, needs::WRITE, needs::EXEC] {
         if trail.need & need != 0 {
             let new = Said::of(node.right(need));
-            said = Said(opaque::number(said.and(new).0, trail.at));
+            said = Said(opaque::number(said.with(new).0, trail.at));
         }
     }
     let exec = trail.need & needs::EXEC != 0;

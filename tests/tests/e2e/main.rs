@@ -7,6 +7,7 @@ mod activity;
 mod adoption;
 mod bad_input;
 mod egress;
+mod files;
 mod identity;
 mod life;
 mod names;
