@@ -22,7 +22,6 @@ mod bench_request;
 #[path = "hooks/egress.rs"]
 #[expect(dead_code, reason = "there is no struct socket to read")]
 mod egress;
-#[expect(dead_code, reason = "nothing is refused but by the evaluator")]
 mod emit;
 #[path = "hooks/files.rs"]
 #[expect(dead_code, reason = "only opening is measured")]

@@ -20,6 +20,11 @@ use crate::maps::RECENT;
 use crate::session;
 use crate::trail::{self, End, Trail};
 
+/// What an LSM hook on files returns to refuse: `-EACCES`.
+const FORBID: i32 = -13;
+/// What it returns where a copy would be decided file by file: `-EXDEV`.
+const ELSEWHERE: i32 = -18;
+
 /// What is done again with the same file within so many nanoseconds is not told again.
 const WINDOW: u64 = 2_000_000_000;
 /// `S_IFMT` and `S_IFDIR` of `linux/stat.h`.
@@ -48,8 +53,8 @@ impl Outcome {
     pub(super) fn answer(self) -> i32 {
         match self {
             Self::Goes => super::PASS,
-            Self::Refused => super::FORBID,
-            Self::Copy => super::ELSEWHERE,
+            Self::Refused => FORBID,
+            Self::Copy => ELSEWHERE,
         }
     }
 }

@@ -59,10 +59,6 @@ mod unix_stream_connect;
 const PASS: i32 = 0;
 /// What an LSM hook returns to refuse it: `-EPERM`.
 const REFUSE: i32 = -1;
-/// What an LSM hook on files returns to refuse: `-EACCES`.
-const FORBID: i32 = -13;
-/// What it returns where a copy would be decided file by file: `-EXDEV`.
-const ELSEWHERE: i32 = -18;
 
 /// What a cgroup_skb program returns to let a packet pass.
 const KEEP: i32 = 1;
