@@ -102,6 +102,9 @@ pub fn run(config: &Config) -> Result<()> {
         policy.compile()?;
         policy.check_paths()?;
     }
+    if declared.iter().any(|policy| policy.has_paths()) {
+        kernel::rename_lock()?;
+    }
     Adoption::check(&declared)?;
     let log = Log::open(&config.log)?;
     let pins = Pins::default();

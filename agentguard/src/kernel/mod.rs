@@ -12,7 +12,7 @@ mod places;
 mod ring;
 mod tables;
 
-pub use load::{LoadedProgram, Temporary, lsm_list, measure};
+pub use load::{LoadedProgram, Temporary, lsm_list, measure, rename_lock};
 pub use map::Map;
 pub use paths::Stand;
 pub use pin::{Found, Pins, unload};

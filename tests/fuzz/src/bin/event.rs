@@ -37,6 +37,7 @@ fn write(record: &Record) -> (Kind, Vec<u8>) {
         Record::Egress(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Unix(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Dns(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
+        Record::File(fixed, path, other) => (Kind::File, [bytes_of(fixed), path, other].concat()),
         Record::Fork(fixed) => (Kind::Fork, bytes_of(fixed).to_vec()),
         Record::Plain(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Exec(fixed, tail) => {
