@@ -134,7 +134,7 @@ fn a_workspace_holds_neither_home_nor_what_is_agentguards() {
         ("/", false),
         ("/home", false),
         ("/home/bob", true),
-        ("/home/bob/work", true),
+        ("/home/bob/project", true),
         ("/run", false),
         ("/run/agentguard", false),
         ("/run/agentguard/x", false),
@@ -155,6 +155,6 @@ fn equal_bindings_have_equal_keys() {
     assert_eq!(key(&bob(), &NoLinks), key(&bob(), &NoLinks));
     assert_ne!(key(&bob(), &NoLinks), key(&other, &NoLinks));
     // Where the same text leads elsewhere, the rules are others.
-    let links = laid(&[("/home/bob/work", "/srv", 0)]);
+    let links = laid(&[("/home/bob/project", "/srv", 0)]);
     assert_ne!(key(&bob(), &NoLinks), key(&bob(), &links));
 }

@@ -46,20 +46,20 @@ fn the_rule_that_matches_deepest_decides() {
         "files:\n  rules:\n    - write: \"${workspace}\"\n    - deny: \"**/.env\"\n    \
          - deny: /home/*/.ssh\n    - write: /home/bob\n    - read: \"${workspace}/vendor/**\"\n",
         &[
-            ("/home/bob/work", Allow, Allow),
-            ("/home/bob/work/.env", Deny, Deny),
-            ("/home/bob/work/a/b/.env", Deny, Deny),
-            ("/home/bob/work/a/b/.env/x", Deny, Deny),
-            ("/home/bob/work/a/b/.envrc", Allow, Allow),
+            ("/home/bob/project", Allow, Allow),
+            ("/home/bob/project/.env", Deny, Deny),
+            ("/home/bob/project/a/b/.env", Deny, Deny),
+            ("/home/bob/project/a/b/.env/x", Deny, Deny),
+            ("/home/bob/project/a/b/.envrc", Allow, Allow),
             ("/.env", Deny, Deny),
             ("/home/bob/.ssh/id", Deny, Deny),
             ("/home/bob/x", Allow, Allow),
             ("/home/eve/x", Allow, Deny),
             ("/home/eve/.ssh", Deny, Deny),
-            ("/home/bob/work/vendor", Allow, Allow),
-            ("/home/bob/work/vendor/x", Allow, Deny),
-            ("/home/bob/work/vendor/x/y", Allow, Deny),
-            ("/home/bob/work/vendor/.env", Deny, Deny),
+            ("/home/bob/project/vendor", Allow, Allow),
+            ("/home/bob/project/vendor/x", Allow, Deny),
+            ("/home/bob/project/vendor/x/y", Allow, Deny),
+            ("/home/bob/project/vendor/.env", Deny, Deny),
         ],
     );
 }
@@ -94,11 +94,11 @@ fn a_name_at_the_end_beats_a_pattern_that_is_longer() {
         "files:\n  rules:\n    - write: \"${workspace}/**\"\n    - deny: \"**/.env\"\n    \
          - deny: \"**/secret/**\"\n",
         &[
-            ("/home/bob/work", Allow, Deny),
-            ("/home/bob/work/x", Allow, Allow),
-            ("/home/bob/work/.env", Deny, Deny),
-            ("/home/bob/work/secret", Allow, Allow),
-            ("/home/bob/work/secret/x", Deny, Deny),
+            ("/home/bob/project", Allow, Deny),
+            ("/home/bob/project/x", Allow, Allow),
+            ("/home/bob/project/.env", Deny, Deny),
+            ("/home/bob/project/secret", Allow, Allow),
+            ("/home/bob/project/secret/x", Deny, Deny),
         ],
     );
 }

@@ -22,11 +22,11 @@ pub(super) fn policy(sections: &str) -> Policy {
         .unwrap_or_else(|errors| panic!("{errors}\n{text}"))
 }
 
-/// Bindings for bob, who works in `/home/bob/work`.
+/// Bindings for bob, who works in `/home/bob/project`.
 pub(super) fn bob() -> Bindings {
     Bindings {
         homes: vec![PathBuf::from("/home/bob")],
-        workspace: Some(PathBuf::from("/home/bob/work")),
+        workspace: Some(PathBuf::from("/home/bob/project")),
         ..Bindings::default()
     }
 }

@@ -10,7 +10,7 @@ use super::{bob, policy, table};
 
 /// The time to compile a policy is bounded generously: this is an unoptimised build on a
 /// machine that does other things too.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn ten_thousand_rules() {
