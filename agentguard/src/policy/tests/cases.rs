@@ -90,11 +90,11 @@ exec:
     );
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cases.yaml");
-    let cases = "workspace: /work
+    let cases = "workspace: /project
 home: /home/bob
 set: { OUT: /out }
 cases:
-  - { write: /work/x, expect: allow, rule: files.1 }
+  - { write: /project/x, expect: allow, rule: files.1 }
   - { write: /out/x, expect: allow }
   - { write: /etc/passwd, expect: deny }
   - { read: /home/bob/.ssh/id, expect: deny, rule: keys }
@@ -105,7 +105,7 @@ cases:
     let outcomes = run_cases(&policy, &path, &Bindings::default()).unwrap();
     let passed: Vec<bool> = outcomes.iter().map(CaseOutcome::passed).collect();
     assert_eq!(passed, [true, true, true, true, true, false]);
-    assert_eq!(outcomes[0].connect, "write /work/x");
+    assert_eq!(outcomes[0].connect, "write /project/x");
     // What is given goes before what the file says.
     let given = Bindings { workspace: Some("/other".into()), ..Bindings::default() };
     assert!(!run_cases(&policy, &path, &given).unwrap()[0].passed());
