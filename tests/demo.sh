@@ -252,9 +252,9 @@ say "   by UDP, with no connection at all:"
 # shellcheck disable=SC2016  # the variables are perl's
 refused 'perl -MSocket -e '\''socket S,2,2,0; send(S,"x",0,pack_sockaddr_in(9999,inet_aton("10.77.0.3"))) or die "send: $!\n"'\'
 say
-say "   from a child's child that left the session's process group and cgroup:"
+say "   from a child's child that left the session's process group:"
 # shellcheck disable=SC2016  # the variables are the agent's
-refused '(setsid bash -c '\''echo $$ >/sys/fs/cgroup/cgroup.procs; : </dev/tcp/10.77.0.3/443'\'' &) 2>&1 | cat'
+refused '(setsid bash -c '\'': </dev/tcp/10.77.0.3/443'\'' &) 2>&1 | cat'
 
 step "Each refusal is one line of JSON, and people have their own view"
 say "   # tail -1 $LOG"

@@ -55,7 +55,9 @@ pub struct PolicyEntry {
     /// How many of [`inside`](Self::inside) are in use.
     pub inside_count: u8,
     /// Zero.
-    pub reserved: [u8; 3],
+    pub reserved: u8,
+    /// The [`Power::bit`](crate::host::Power::bit)s of what is open to the session.
+    pub host: u16,
     /// How long an address is usable that an answer gave, at the least, in seconds.
     pub floor: u32,
     /// At the most.
@@ -79,6 +81,10 @@ pub mod dns {
     pub const CHECKED: u8 = 1;
     /// The host's own resolvers may be asked.
     pub const SYSTEM: u8 = 2;
+    /// The names in TLS handshakes are not looked at.
+    pub const TLS_OFF: u8 = 4;
+    /// Handshakes that show no name are refused.
+    pub const TLS_STRICT: u8 = 8;
 }
 
 /// A network.
@@ -178,6 +184,11 @@ pub trait Table {
     fn entry(&self, key: &Key) -> Option<&Entry>;
     /// A spill block.
     fn block(&self, key: &BlockKey) -> Option<&Block>;
+    /// What the rules at a key say: [`says`], which the kernel keeps in a function of its own.
+    #[inline(always)]
+    fn says(&self, key: &Key, port: u16, protocol: Protocols) -> Answer {
+        says(self, key, port, protocol)
+    }
 }
 
 /// Decides a destination by the policy in `slot`.
@@ -210,6 +221,7 @@ pub fn decide_reached<T: Table>(
 
 /// The same as a number, as the kernel hooks carry it.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "at most 128 bits")]
 pub fn answer_reached<T: Table>(
     table: &T,
     slot: u32,
@@ -220,9 +232,11 @@ pub fn answer_reached<T: Table>(
     if policy.tag == 0 {
         return Answer::of(Ruling::closed(Reason::NoPolicy));
     }
-    let answer = match find(table, slot, policy, to.address) {
-        Some(entry) => scan(table, slot, entry, to.port, protocol),
-        None => Answer::NONE,
+    let found = find(table, slot, policy, to.address);
+    let answer = if found == NOT_FOUND {
+        Answer::NONE
+    } else {
+        table.says(&key(slot, found as u8, to.address), to.port, protocol)
     };
     if answer.0 == Answer::NONE.0 {
         return Answer::raw(policy.egress_default, Reason::Default, crate::verdict::RULE_NONE);
@@ -240,14 +254,13 @@ pub(crate) fn by_default(policy: &PolicyEntry) -> Ruling {
     }
 }
 
-/// The entry of the longest prefix, or marker, on the way to `address`.
+/// What [`find`] says where there is nothing: no number of bits.
+const NOT_FOUND: u64 = u64::MAX;
+
+/// How many bits the longest prefix has, or marker, on the way to `address`; as a number, and
+/// not the entry itself, so that the verifier can forget which way led there.
 #[inline(always)]
-fn find<'a, T: Table>(
-    table: &'a T,
-    slot: u32,
-    policy: &PolicyEntry,
-    address: Address,
-) -> Option<&'a Entry> {
+fn find<T: Table>(table: &T, slot: u32, policy: &PolicyEntry, address: Address) -> u64 {
     // 64 bits wide, as registers are: anything narrower is cut again at each step.
     let (base, mut high) = if address.is_v4() {
         (0, u64::from(policy.v4_count))
@@ -258,7 +271,7 @@ fn find<'a, T: Table>(
     let base = opaque::number(base, policy.tag);
     let address = opaque::address(address, policy.tag);
     let mut low = 0;
-    let mut best = None;
+    let mut best = NOT_FOUND;
     for _ in 0..STEPS {
         if low >= high {
             break;
@@ -266,26 +279,47 @@ fn find<'a, T: Table>(
         let middle = (low + high) >> 1;
         // The mask says to the kernel's verifier what the counts say to us.
         let bits = policy.lengths[((base + middle) & 0xff) as usize];
-        let key = Key { policy: slot, bits: u32::from(bits), address: address.prefix(bits) };
-        match table.entry(&key) {
-            Some(entry) => {
-                best = Some(entry);
-                low = middle + 1;
-            }
-            None => high = middle,
+        if table.entry(&key(slot, bits, address)).is_some() {
+            best = u64::from(bits);
+            low = middle + 1;
+        } else {
+            high = middle;
         }
         // For the verifier, which would otherwise walk every way through the search by itself
         // to its end, and there are 256.
         low = opaque::number(low, policy.tag);
         high = opaque::number(high, policy.tag);
+        best = opaque::number(best, policy.tag);
     }
     best
+}
+
+/// The key of the prefix of so many bits that `address` has.
+#[inline(always)]
+const fn key(slot: u32, bits: u8, address: Address) -> Key {
+    Key { policy: slot, bits: bits as u32, address: address.prefix(bits) }
+}
+
+/// What the rules at a key say; [`Answer::NONE`] where none of them covers port and
+/// protocol. Rules that are not there are a denial.
+#[inline(always)]
+pub fn says<T: Table + ?Sized>(table: &T, key: &Key, port: u16, protocol: Protocols) -> Answer {
+    match table.entry(key) {
+        Some(entry) => scan(table, key.policy, entry, port, protocol),
+        None => Answer::of(Ruling::closed(Reason::NoPolicy)),
+    }
 }
 
 /// What the first rule of an entry says that covers port and protocol;
 /// [`Answer::NONE`] where none does.
 #[inline(always)]
-fn scan<T: Table>(table: &T, slot: u32, entry: &Entry, port: u16, protocol: Protocols) -> Answer {
+fn scan<T: Table + ?Sized>(
+    table: &T,
+    slot: u32,
+    entry: &Entry,
+    port: u16,
+    protocol: Protocols,
+) -> Answer {
     for (at, rule) in (0u32..).zip(&entry.rules) {
         if at >= entry.count {
             return Answer::NONE;
@@ -323,10 +357,7 @@ pub fn answer_list<T: Table>(
     port: u16,
     protocol: Protocols,
 ) -> Answer {
-    match table.entry(&crate::name::list_key(slot, list)) {
-        Some(entry) => scan(table, slot, entry, port, protocol),
-        None => Answer::of(Ruling::closed(Reason::NoPolicy)),
-    }
+    table.says(&crate::name::list_key(slot, list), port, protocol)
 }
 
 /// The length that a prefix written with `bits` has in the table: IPv4 prefixes

@@ -53,6 +53,13 @@ pub enum Kind {
     Packet = 17,
     /// Something was to be done with a file.
     File = 18,
+    /// The first bytes of a connection to which a name led.
+    Hello = 19,
+    /// More was to be done in a time than a limit lets through; not of connections and
+    /// packets, which have records of their own.
+    Limit = 20,
+    /// Something was to be done to the host, or to a process that is not of the session.
+    Host = 21,
 }
 
 /// All kinds, in the order of their numbers.
@@ -76,11 +83,14 @@ pub const KINDS: [Kind; Kind::COUNT as usize] = [
     Kind::Answer,
     Kind::Packet,
     Kind::File,
+    Kind::Hello,
+    Kind::Limit,
+    Kind::Host,
 ];
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: u32 = 19;
+    pub const COUNT: u32 = 22;
 
     /// Reads a kind; `None` for a number that is none.
     #[must_use]
@@ -105,6 +115,9 @@ impl Kind {
             16 => Some(Self::Answer),
             17 => Some(Self::Packet),
             18 => Some(Self::File),
+            19 => Some(Self::Hello),
+            20 => Some(Self::Limit),
+            21 => Some(Self::Host),
             _ => None,
         }
     }
@@ -132,6 +145,9 @@ impl Kind {
             Self::Answer => "answer",
             Self::Packet => "packet",
             Self::File => "file",
+            Self::Hello => "hello",
+            Self::Limit => "limit",
+            Self::Host => "host",
         }
     }
 }
@@ -185,6 +201,8 @@ pub mod flag {
     pub const ARGS_CUT: u16 = 4;
     /// The session's policy is only observed: a denial is a would-be denial.
     pub const OBSERVED: u16 = 8;
+    /// With this the session became tainted.
+    pub const TAINTS: u16 = 16;
 }
 
 /// [`Kind::Connect`], [`Kind::Send`], [`Kind::Socket`], [`Kind::Foreign`] and
@@ -336,8 +354,9 @@ pub struct File {
     pub verdict: u8,
     /// A [`crate::verdict::Reason`].
     pub reason: u8,
-    /// Zero.
-    pub reserved: u8,
+    /// What it takes, a [`Power`](crate::host::Power) and 1 more; 0 where rules on files, or
+    /// nothing that could be opened, decided.
+    pub power: u8,
     /// The number of the rule that decided, or 0.
     pub rule: u32,
     /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
@@ -388,6 +407,8 @@ pub enum Record<'a> {
     Dns(Kind, Dns),
     /// A decision on a file, its path and that of the other.
     File(File, &'a [u8], &'a [u8]),
+    /// A decision on what would be done to the host.
+    Host(crate::host::Decision),
     /// A program was executed.
     Exec(Exec, Tail<'a>),
     /// A process was made.
@@ -440,8 +461,9 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
             Ok(Record::Egress(kind, fixed(bytes)?.0))
         }
         Kind::UnixConnect | Kind::UnixSend => Ok(Record::Unix(kind, fixed(bytes)?.0)),
-        Kind::Question | Kind::Answer => Ok(Record::Dns(kind, fixed(bytes)?.0)),
+        Kind::Question | Kind::Answer | Kind::Hello => Ok(Record::Dns(kind, fixed(bytes)?.0)),
         Kind::Fork => Ok(Record::Fork(fixed(bytes)?.0)),
+        Kind::Host => Ok(Record::Host(fixed(bytes)?.0)),
         Kind::File => {
             let (file, rest) = fixed::<File>(bytes)?;
             let (path, rest) = cut(rest, file.file.len)?;
@@ -454,7 +476,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, Malformed> {
         | Kind::Adopt
         | Kind::Option
         | Kind::Netlink
-        | Kind::Ioctl => Ok(Record::Plain(kind, fixed(bytes)?.0)),
+        | Kind::Ioctl
+        | Kind::Limit => Ok(Record::Plain(kind, fixed(bytes)?.0)),
         Kind::Exec => {
             let (exec, rest) = fixed::<Exec>(bytes)?;
             let (path, rest) = cut(rest, exec.path_len)?;
@@ -475,52 +498,5 @@ fn cut(bytes: &[u8], len: impl Into<u32>) -> Result<(&[u8], &[u8]), Malformed> {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use proptest::prelude::*;
-    use std::vec::Vec;
-
-    fn exec(path: &[u8], cwd: &[u8], args: &[u8]) -> Vec<u8> {
-        let mut record = Exec::zeroed();
-        record.header.kind = Kind::Exec as u16;
-        record.path_len = u16::try_from(path.len()).unwrap();
-        record.cwd_len = u16::try_from(cwd.len()).unwrap();
-        record.args_len = u16::try_from(args.len()).unwrap();
-        [bytemuck::bytes_of(&record), path, cwd, args].concat()
-    }
-
-    #[test]
-    fn kinds_are_numbered_without_gaps() {
-        for (at, kind) in KINDS.iter().enumerate() {
-            assert_eq!(*kind as usize, at);
-            assert_eq!(Kind::from_u16(u16::try_from(at).unwrap()), Some(*kind));
-        }
-        assert_eq!(Kind::from_u16(u16::try_from(Kind::COUNT).unwrap()), None);
-    }
-
-    #[test]
-    fn an_exec_is_read_with_its_tail() {
-        let bytes = exec(b"/bin/true", b"/", b"true\0-x\0");
-        let Ok(Record::Exec(_, tail)) = decode(&bytes) else { panic!("{:?}", decode(&bytes)) };
-        assert_eq!(
-            (tail.path, tail.cwd, tail.args),
-            (&b"/bin/true"[..], &b"/"[..], &b"true\0-x\0"[..])
-        );
-        assert_eq!(decode(&bytes[..bytes.len() - 1]), Err(Malformed::Short));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode(&bytes);
-        }
-
-        #[test]
-        fn a_record_cut_anywhere_is_short(at in 2usize..160, path in "[a-z/]{0,60}") {
-            let bytes = exec(path.as_bytes(), b"/", b"");
-            prop_assume!(at < bytes.len());
-            prop_assert_eq!(decode(&bytes[..at]), Err(Malformed::Short));
-        }
-    }
-}
+#[path = "event_tests.rs"]
+mod tests;

@@ -155,7 +155,7 @@ pub struct Told {
     /// The address of the file's entry in its directory, and what tells it from another one
     /// that comes to stand there.
     pub entry: u64,
-    /// Where its name is, and how long.
+    /// What its name is: hash, length and place in one number.
     pub name: u64,
     /// The [`Deed`].
     pub deed: u64,

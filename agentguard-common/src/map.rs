@@ -3,7 +3,7 @@
 
 /// Raised with every change of a map's type, key or value. A daemon adopts only
 /// pins of its own layout.
-pub const LAYOUT: u32 = 4;
+pub const LAYOUT: u32 = 6;
 
 /// Task storage: task to [`crate::session::TaskLabel`].
 pub const TASKS: &str = "TASKS";
@@ -42,6 +42,9 @@ pub const ASKED: &str = "ASKED";
 /// Hash: [`crate::resolve::LearnKey`] to [`crate::resolve::Learned`].
 pub const LEARNED: &str = "LEARNED";
 
+/// Socket storage: socket to [`crate::hello::Watch`].
+pub const HELLOS: &str = "HELLOS";
+
 /// Hash: [`crate::path::EdgeKey`] to [`crate::path::Node`].
 pub const PATHS: &str = "PATHS";
 /// Array: number to [`crate::path::Row`].
@@ -62,8 +65,14 @@ pub const MATCH_COUNT: &str = "MATCH_COUNT";
 /// Hash: [`crate::adopt::StandbyKey`] to the slot of a session.
 pub const STANDBY: &str = "STANDBY";
 
+/// Hash: [`crate::own::InodeKey`] to flags of [`crate::own`].
+pub const OWN: &str = "OWN";
+
+/// Hash: the number of a session to its [`crate::session::Taint`].
+pub const TAINTED: &str = "TAINTED";
+
 /// Every map that is pinned, in the order they are created.
-pub const PINNED: [&str; 26] = [
+pub const PINNED: [&str; 29] = [
     TASKS,
     SESSIONS,
     SESSION_COUNTS,
@@ -81,6 +90,7 @@ pub const PINNED: [&str; 26] = [
     RESOLVERS,
     ASKED,
     LEARNED,
+    HELLOS,
     PATHS,
     ROWS,
     DEVICES,
@@ -90,4 +100,6 @@ pub const PINNED: [&str; 26] = [
     MATCHES,
     MATCH_COUNT,
     STANDBY,
+    OWN,
+    TAINTED,
 ];

@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 61] = [
+pub const OFFSETS: [Offset; 75] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -42,6 +42,7 @@ pub const OFFSETS: [Offset; 61] = [
     offset("MSGHDR_NAMELEN", "msghdr", "msg_namelen"),
     offset("TASK_PID", "task_struct", "pid"),
     offset("TASK_TGID", "task_struct", "tgid"),
+    offset("TASK_COMM", "task_struct", "comm"),
     offset("TASK_REAL_PARENT", "task_struct", "real_parent"),
     offset("TASK_EXIT_CODE", "task_struct", "exit_code"),
     offset("TASK_SIGNAL", "task_struct", "signal"),
@@ -54,6 +55,7 @@ pub const OFFSETS: [Offset; 61] = [
     offset("FILE_PATH", "file", "f_path"),
     offset("FILE_PRIVATE", "file", "private_data"),
     offset("FILE_DENTRY", "file", "f_path.dentry"),
+    offset("FILE_MOUNT", "file", "f_path.mnt"),
     offset("FILE_INODE", "file", "f_inode"),
     offset("FILE_FLAGS", "file", "f_flags"),
     offset("FILE_MODE", "file", "f_mode"),
@@ -65,20 +67,32 @@ pub const OFFSETS: [Offset; 61] = [
     offset("INODE_NLINK", "inode", "i_nlink"),
     offset("INODE_MODE", "inode", "i_mode"),
     offset("INODE_RDEV", "inode", "i_rdev"),
+    offset("INODE_SB", "inode", "i_sb"),
+    offset("INODE_NUMBER", "inode", "i_ino"),
+    offset("INODE_ENTRIES", "inode", "i_dentry"),
+    offset("DENTRY_ALIAS", "dentry", "d_u.d_alias"),
+    offset("PROC_INODE", "proc_inode", "vfs_inode"),
+    offset("PROC_PID", "proc_inode", "pid"),
+    offset("PID_TASKS", "pid", "tasks"),
+    offset("TASK_LINKS", "task_struct", "pid_links"),
+    offset("TASK_GROUP_LEADER", "task_struct", "group_leader"),
     offset("SB_DEV", "super_block", "s_dev"),
     offset("SB_FLAGS", "super_block", "s_flags"),
     offset("SB_MAGIC", "super_block", "s_magic"),
     offset("SB_USER_NS", "super_block", "s_user_ns"),
     offset("NS_LEVEL", "user_namespace", "level"),
     offset("VMA_FILE", "vm_area_struct", "vm_file"),
+    offset("MOUNT_FLAGS", "vfsmount", "mnt_flags"),
     offset("MOUNT_ROOT", "vfsmount", "mnt_root"),
     offset("SB_ROOT", "super_block", "s_root"),
     offset("TASK_NSPROXY", "task_struct", "nsproxy"),
     offset("NSPROXY_MOUNTS", "nsproxy", "mnt_ns"),
+    offset("NSPROXY_NET", "nsproxy", "net_ns"),
     offset("MOUNT_NAMESPACE_OWNER", "mnt_namespace", "user_ns"),
     offset("TASK_CRED", "task_struct", "cred"),
     offset("TASK_REAL_CRED", "task_struct", "real_cred"),
     offset("TASK_IO_URING", "task_struct", "io_uring"),
+    offset("REGS_CALL", "pt_regs", "orig_ax"),
     offset("IATTR_VALID", "iattr", "ia_valid"),
 ];
 
@@ -96,9 +110,11 @@ pub const SETATTR_PARAMETERS: &str = "SETATTR_PARAMETERS";
 /// The function that BPF programs attach to for `security_inode_setattr`.
 pub const SETATTR: &str = "bpf_lsm_inode_setattr";
 
-/// Members that a kernel may have been built without: the global, and the member of the same
-/// structure that is read instead.
-pub const OPTIONAL: [(&str, &str); 1] = [
+/// Members that a kernel may have been built without, or has by another name: the global, and
+/// the member of the same structure that is read instead.
+pub const OPTIONAL: [(&str, &str); 2] = [
+    // In a union that has no name.
+    ("DENTRY_ALIAS", "d_alias"),
     // Never null, as if every task used io_uring.
     ("TASK_IO_URING", "real_cred"),
 ];

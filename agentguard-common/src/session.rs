@@ -3,6 +3,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::limit::{LIMITS, Rate};
+
 /// How many sessions can be alive at once. Slots are used again.
 pub const MAX_SESSIONS: u32 = 16_384;
 
@@ -15,8 +17,9 @@ pub struct TaskLabel {
     pub session: u64,
     /// Where its [`SessionEntry`] stands.
     pub slot: u32,
-    /// Zero, room for later.
-    pub reserved: u32,
+    /// The capability that the task was just refused, where the kernel asks for another one in
+    /// its place; else 0.
+    pub refused: u32,
 }
 
 /// What every socket carries that a task of a session made (socket storage): where
@@ -40,14 +43,24 @@ pub struct SocketLabel {
     pub gid: u32,
     /// Its name.
     pub comm: [u8; 16],
+    /// How far the reading of its first bytes is, a [`crate::hello::state`].
+    pub hello: u32,
+    /// The policy that decided last on where it is connected to, the lower half of its
+    /// [`tag`](crate::egress::PolicyEntry::tag); 0 for none. Under another policy it is
+    /// decided anew. [`SPOILED`] for good, once it was.
+    pub policy: u32,
 }
+
+/// [`SocketLabel::policy`] of a connection on which something was handed over that a tainted
+/// session may not send: it stands before all that could follow.
+pub const SPOILED: u32 = u32::MAX;
 
 impl SocketLabel {
     /// The label of the task that made it.
     #[inline(always)]
     #[must_use]
     pub const fn of_maker(&self) -> TaskLabel {
-        TaskLabel { session: self.session, slot: self.slot, reserved: 0 }
+        TaskLabel { session: self.session, slot: self.slot, refused: 0 }
     }
 }
 
@@ -83,20 +96,49 @@ pub struct SessionEntry {
     pub policy: u32,
     /// A [`State`].
     pub state: u32,
+    /// The slot of what holds for its egress once it is tainted, see [`Taint`]; that of its
+    /// policy, where that is the same.
+    pub tainted: u32,
+    /// Zero.
+    pub reserved: u32,
     /// The automaton of the rules on files and programs, see [`crate::path`]; 0 where the
     /// policy has none.
     pub files: u32,
     /// Any of [`program`].
     pub exec: u32,
+    /// The limits per time, in the order of [`crate::limit::LIMITS`].
+    pub rates: [Rate; LIMITS.len()],
 }
 
-/// What else a policy says of programs.
+/// How many sessions can be tainted at once, those included that ended a while ago.
+pub const MAX_TAINTED: u32 = 65_536;
+
+/// A session has read what its policy calls secret. Written by the kernel, before the read
+/// returns; taken away by the daemon, when a person clears the session and some time after
+/// its end: until then the kernel may have something left to send that it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Taint {
+    /// Since when, in nanoseconds since boot.
+    pub since: u64,
+    /// What held for its egress from then on: the lower half of the policy's
+    /// [`tag`](crate::egress::PolicyEntry::tag), as in [`SocketLabel::policy`]; 0 where it
+    /// was the same as before.
+    pub policy: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What else holds for the files and programs of a session.
 pub mod program {
     /// What the session may write, it may not execute.
     pub const WRITABLE_DENIED: u32 = 1;
     /// Programs without a path may be executed: in memory, deleted, or on file systems that
     /// the session has made for itself.
     pub const MEMORY_ALLOWED: u32 = 2;
+    /// Whatever is done with a file is told, what is only read or executed too: somebody learns
+    /// from the session.
+    pub const TOLD: u32 = 4;
 }
 
 /// What the kernel does with a session.
@@ -136,4 +178,16 @@ pub struct SessionCount {
     pub window: u64,
     /// How many addresses were learned in it.
     pub learned: u64,
+    /// The buckets of the limits, see [`crate::limit`].
+    pub buckets: [u64; LIMITS.len()],
+    /// When a refusal for each of them was last told of, in nanoseconds since boot.
+    pub told: [u64; LIMITS.len()],
+    /// How much was done of each, whether it is limited or not.
+    pub used: [u64; LIMITS.len()],
+    /// Packets that were sent to elsewhere.
+    pub packets_out: u64,
+    /// Packets that came from elsewhere.
+    pub packets_in: u64,
+    /// The bytes of those, headers included.
+    pub bytes_in: u64,
 }

@@ -15,6 +15,15 @@ const IPV6_2292RTHDR: u32 = 5;
 const IPV6_2292PKTOPTIONS: u32 = 6;
 /// `IPV6_RTHDR`.
 const IPV6_RTHDR: u32 = 57;
+/// `IPPROTO_TCP`.
+const LEVEL_TCP: u32 = 6;
+/// `SOL_SOCKET`.
+const LEVEL_SOCKET: u32 = 1;
+/// `TCP_REPAIR` of `linux/tcp.h`: lets a program say what the connection has sent already.
+const TCP_REPAIR: u32 = 19;
+/// `SO_ZEROCOPY` of `asm-generic/socket.h`: what is sent can be changed after it was looked
+/// at.
+const SO_ZEROCOPY: u32 = 60;
 
 /// Whether a socket option, or a control message beside a datagram, can steer.
 #[inline(always)]
@@ -23,6 +32,8 @@ pub const fn option(level: u32, name: u32) -> bool {
     match level {
         LEVEL_IP => matches!(name, IP_OPTIONS | IP_RETOPTS),
         LEVEL_IPV6 => matches!(name, IPV6_2292RTHDR | IPV6_2292PKTOPTIONS | IPV6_RTHDR),
+        LEVEL_TCP => name == TCP_REPAIR,
+        LEVEL_SOCKET => name == SO_ZEROCOPY,
         _ => false,
     }
 }

@@ -1,19 +1,18 @@
 //! The name of the server in the first message of a TLS connection, the ClientHello
 //! (RFC 8446, 4.1.2; RFC 5246, 7.4.1.2) with its `server_name` (RFC 6066, 3).
 //!
-//! The hooks read it out of what a task sends, the tests and the fuzzer out of memory, both
-//! by a [`Walk`] over a buffer of [`BYTES`] bytes. A walk is made of steps, each of which
-//! takes one byte, or passes over a run of bytes that nobody needs. There is no loop in a
-//! step, and each but the last takes at least one byte: so [`STEPS`] of them are enough,
-//! whatever the bytes are, and the kernel's `bpf_loop` can make them one by one.
+//! The hooks read it out of packets, the tests and the fuzzer out of memory, both by a
+//! [`Walk`] over [`Bytes`]. A walk is made of steps, each of which takes one byte, or passes
+//! over a run of bytes that nobody needs. There is no loop in a step, and each but the last
+//! takes at least one byte: so [`STEPS`] of them are enough, whatever the bytes are, and the
+//! kernel's `bpf_loop` can make them one by one. No byte is asked for twice, so a walk can
+//! go on where the earlier bytes are gone.
 //!
 //! # Records
 //!
 //! A client can spread the message over records as it likes (RFC 8446, 5.1), even a byte
 //! in each, and who hides a name does. A walk crosses from record to record at any byte.
-//! Only the name must be in one piece in the end, so its bytes are written, as they come,
-//! next to its first one. They go where they are already, or, behind a boundary between
-//! records, over bytes that the walk has left behind.
+//! The bytes of the name are put next to one another as they come.
 //!
 //! # Refusals
 //!
@@ -32,19 +31,32 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::name::NAME_MAX;
+use crate::name::{Key, NAME_MAX};
+use crate::opaque::cut;
 
-/// The bytes of the buffer, a power of two. No longer message is read.
+/// The most bytes that are read. No longer message is.
 pub const BYTES: usize = 16_384;
+/// The room for a name, a power of two.
+pub const NAME_ROOM: usize = 256;
+
+/// Where the bytes of a walk come from.
+pub trait Bytes {
+    /// The byte at this place; 0 where it cannot be had.
+    fn byte(&mut self, at: u32) -> u8;
+}
+
 /// How many steps a walk takes at the most: one for each byte, and one to see the end.
 #[expect(clippy::cast_possible_truncation, reason = "a small number")]
 pub const STEPS: u32 = BYTES as u32 + 1;
 
 /// [`BYTES`], as positions are counted.
 const ROOM: u32 = STEPS - 1;
-/// The bits of a position in the buffer.
-const MASK: u32 = ROOM - 1;
+/// The bits of a place in the name.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+const NAME_MASK: u32 = NAME_ROOM as u32 - 1;
 
+/// The type of records that only say that keys change (RFC 8446, 5).
+const CHANGE_CIPHER: u32 = 20;
 /// The type of records with parts of a handshake (RFC 8446, 5.1).
 const HANDSHAKE: u32 = 22;
 /// The first byte of every version since SSL 3.
@@ -126,9 +138,7 @@ pub mod flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Hello {
-    /// Where the name begins in the buffer.
-    pub name_at: u32,
-    /// Its bytes, at the most [`NAME_MAX`]; 0 if there is none. They stand as they were
+    /// The bytes of the name, at the most [`NAME_MAX`]; 0 if there is none. They stand as they were
     /// sent: no letter is made small, no dot is taken off, and any byte may be among them.
     pub name_len: u32,
     /// [`flag`] bits.
@@ -156,7 +166,7 @@ const NOT_TLS: u32 = 1;
 const MALFORMED: u32 = 2;
 const DONE: u32 = 3;
 
-/// A walk through the bytes of a buffer, and how far it has come.
+/// A walk through bytes, and how far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Walk {
@@ -184,18 +194,20 @@ pub struct Walk {
     kind: u32,
     /// The length of what the number is in: the extension, or its list.
     inside: u32,
-    /// Where the name begins.
-    name_at: u32,
-    /// Its length; 0 before it is known.
+    /// The length of the name; 0 before it is known.
     name_len: u32,
     /// [`flag`] bits.
     flags: u32,
     /// What came of it.
     state: u32,
+    /// 1 for a walk behind another hello.
+    again: u32,
+    /// The type of the record.
+    content: u32,
 }
 
 impl Walk {
-    /// A walk through the first `len` bytes of a buffer.
+    /// A walk through the first `len` bytes.
     #[inline(always)]
     #[must_use]
     pub const fn new(len: u32) -> Self {
@@ -212,15 +224,25 @@ impl Walk {
             left: 0,
             kind: 0,
             inside: 0,
-            name_at: 0,
             name_len: 0,
             flags: 0,
             state: NEED_MORE,
+            again: 0,
+            content: 0,
         }
     }
 
-    /// Goes on when there are more bytes in the same buffer, `len` of them altogether. What
-    /// the walk has seen need not be there any more, but for the name.
+    /// A walk from where another has ended: through what the client says once more, should
+    /// the server have asked for that (RFC 8446, 4.1.2). A record that says nothing may stand
+    /// before it (`change_cipher_spec`; RFC 8446, D.4).
+    #[inline(always)]
+    #[must_use]
+    pub const fn again(len: u32) -> Self {
+        Self { again: 1, ..Self::new(len) }
+    }
+
+    /// Goes on when there are more bytes, `len` of them altogether. Those that the walk has
+    /// seen need not be there any more.
     #[inline(always)]
     pub const fn more(&mut self, len: u32) {
         self.len = len;
@@ -233,29 +255,26 @@ impl Walk {
         match self.state {
             NEED_MORE => Outcome::NeedMore,
             NOT_TLS => Outcome::NotTls,
-            DONE => Outcome::Done(Hello {
-                name_at: self.name_at,
-                name_len: self.name_len,
-                flags: self.flags,
-                end: self.at,
-            }),
+            DONE => {
+                Outcome::Done(Hello { name_len: self.name_len, flags: self.flags, end: self.at })
+            }
             _ => Outcome::Malformed,
         }
     }
 
     /// Goes on until there is nothing more to do. The kernel has a loop of its own.
-    pub fn run(&mut self, bytes: &mut [u8; BYTES]) -> Outcome {
+    pub fn run<B: Bytes>(&mut self, bytes: &mut B, name: &mut [u8; NAME_ROOM]) -> Outcome {
         for _ in 0..STEPS {
-            if !self.step(bytes) {
+            if !self.step(bytes, name) {
                 break;
             }
         }
         self.outcome()
     }
 
-    /// Does one step; whether there is another. The buffer must be the same each time.
+    /// Does one step; whether there is another. The name must be the same memory each time.
     #[inline(always)]
-    pub fn step(&mut self, bytes: &mut [u8; BYTES]) -> bool {
+    pub fn step<B: Bytes>(&mut self, bytes: &mut B, name: &mut [u8; NAME_ROOM]) -> bool {
         if self.state != NEED_MORE {
             return false;
         }
@@ -268,18 +287,14 @@ impl Walk {
         if self.record != 0 && self.skip != 0 {
             return self.pass();
         }
-        let byte = bytes[(self.at & MASK) as usize];
+        let byte = bytes.byte(self.at);
         self.at += 1;
         if self.record == 0 {
             return self.header(byte as u32);
         }
         self.record -= 1;
         if self.field == field::NAME {
-            if self.wanted == self.name_len {
-                self.name_at = self.at - 1;
-            }
-            let come = self.name_len.wrapping_sub(self.wanted);
-            bytes[(self.name_at.wrapping_add(come) & MASK) as usize] = byte;
+            name[cut(self.name_len.wrapping_sub(self.wanted), NAME_MASK)] = byte;
         }
         self.number = self.number << 8 | byte as u32;
         self.wanted = self.wanted.saturating_sub(1);
@@ -308,7 +323,11 @@ impl Walk {
     #[inline(always)]
     const fn header(&mut self, byte: u32) -> bool {
         let right = match self.header {
-            0 => byte == HANDSHAKE,
+            0 => {
+                self.content = byte;
+                let change = byte == CHANGE_CIPHER && self.again != 0;
+                byte == HANDSHAKE || change && self.field == field::TYPE
+            }
             1 => byte == MAJOR,
             2 => true,
             _ => {
@@ -317,7 +336,7 @@ impl Walk {
             }
         };
         if !right {
-            return self.end(if self.at <= HEADER { NOT_TLS } else { MALFORMED });
+            return self.end(if self.field == field::TYPE { NOT_TLS } else { MALFORMED });
         }
         self.header += 1;
         if self.header < HEADER {
@@ -327,7 +346,14 @@ impl Walk {
         if self.record_len == 0 || self.record_len > RECORD_MAX {
             return self.end(MALFORMED);
         }
-        if self.at > HEADER {
+        if self.content == CHANGE_CIPHER {
+            // Of one byte (RFC 8446, 5).
+            self.skip = 1;
+            if self.record_len != 1 {
+                return self.end(MALFORMED);
+            }
+        }
+        if self.field != field::TYPE {
             self.flags |= flag::FRAGMENTED;
         }
         self.record = self.record_len;
@@ -450,6 +476,32 @@ impl Walk {
             _ => self.next_extension(len),
         }
     }
+}
+
+/// Spells a name as tables of names have it ([`Key`]): from its end on, in small letters.
+///
+/// Its letters are taken one by one, so that the kernel's `bpf_loop` can do it; `end` is
+/// where the name has ended (a dot at its end is not part of it).
+#[inline(always)]
+#[must_use]
+pub fn end_of(name: &[u8; NAME_ROOM], len: u32) -> u32 {
+    let dotted = len != 0 && name[cut(len.wrapping_sub(1), NAME_MASK)] == b'.';
+    if dotted { len - 1 } else { len }
+}
+
+/// Puts the letter number `at`, counted from the end of the name, into the key; false where
+/// it is none that names have, or an empty label ends there.
+#[inline(always)]
+pub fn spell(name: &[u8; NAME_ROOM], end: u32, at: u32, key: &mut Key) -> bool {
+    let letter = |from: u32| name[cut(end.wrapping_sub(from + 1), NAME_MASK)];
+    let byte = letter(at).to_ascii_lowercase();
+    let right = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    // A label before the first dot, between two, and behind the last.
+    let empty = byte == b'.' && (at == 0 || at + 1 == end || letter(at + 1) == b'.');
+    if at < LONGEST {
+        key.name[cut(at, NAME_MASK).min(NAME_MAX)] = byte;
+    }
+    right && !empty
 }
 
 #[cfg(test)]

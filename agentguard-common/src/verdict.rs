@@ -80,7 +80,7 @@ pub enum Reason {
     /// It would lead packets past the rules: a source route, a change of the host's
     /// network.
     Steering = 9,
-    /// The unix socket belongs to another session.
+    /// The unix socket or the process belongs to another session.
     OtherSession = 10,
     /// It would type into a terminal, for whoever reads from that to obey.
     Typing = 11,
@@ -107,6 +107,25 @@ pub enum Reason {
     Mount = 20,
     /// What is below a directory would have other rules where it is moved.
     Moved = 21,
+    /// The name in the TLS handshake is not one that the policy allows there.
+    Sni = 22,
+    /// There is no name in the TLS handshake.
+    NoSni = 23,
+    /// The name that counts may be encrypted, or come later.
+    Hidden = 24,
+    /// The first bytes are no TLS handshake.
+    NotTls = 25,
+    /// More than a limit of the policy lets through in that time.
+    Budget = 26,
+    /// The process is not of the session, nor of another one.
+    Outside = 27,
+    /// It is the host's own: its kernel, its devices, its settings.
+    Host = 28,
+    /// It is agentguard's own.
+    Protected = 29,
+    /// What was sent on the connection while the session was tainted did not go out, and what
+    /// comes behind it does not either.
+    Tainted = 30,
 }
 
 impl Reason {
@@ -137,6 +156,15 @@ impl Reason {
             19 => Some(Self::Writable),
             20 => Some(Self::Mount),
             21 => Some(Self::Moved),
+            22 => Some(Self::Sni),
+            23 => Some(Self::NoSni),
+            24 => Some(Self::Hidden),
+            25 => Some(Self::NotTls),
+            26 => Some(Self::Budget),
+            27 => Some(Self::Outside),
+            28 => Some(Self::Host),
+            29 => Some(Self::Protected),
+            30 => Some(Self::Tainted),
             _ => None,
         }
     }
@@ -167,6 +195,15 @@ impl Reason {
             Self::Writable => "writable",
             Self::Mount => "mount",
             Self::Moved => "moved",
+            Self::Sni => "sni",
+            Self::NoSni => "no-sni",
+            Self::Hidden => "hidden",
+            Self::NotTls => "not-tls",
+            Self::Budget => "budget",
+            Self::Outside => "outside",
+            Self::Host => "host",
+            Self::Protected => "protected",
+            Self::Tainted => "tainted",
         }
     }
 }

@@ -49,6 +49,43 @@ pub(crate) unsafe fn swap(at: *mut u64, number: u64) -> u64 {
     value
 }
 
+/// Stores `new` if `old` is there, and returns what was there before.
+///
+/// # Safety
+///
+/// As for [`fetch_add`].
+#[cfg(target_arch = "bpf")]
+#[inline(always)]
+pub(crate) unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> u64 {
+    let mut value = old;
+    // SAFETY: by the contract above; nothing but the value is touched. The instruction
+    // compares with this register and no other.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({at} + 0, r0, {new})",
+            at = in(reg) at,
+            new = in(reg) new,
+            inout("r0") value,
+            options(nostack),
+        );
+    }
+    value
+}
+
+/// See the other one.
+///
+/// # Safety
+///
+/// As there.
+#[cfg(not(target_arch = "bpf"))]
+pub(crate) unsafe fn exchange(at: *mut u64, old: u64, new: u64) -> u64 {
+    // SAFETY: by the contract above.
+    let place = unsafe { AtomicU64::from_ptr(at) };
+    match place.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(before) | Err(before) => before,
+    }
+}
+
 /// See the other one.
 ///
 /// # Safety

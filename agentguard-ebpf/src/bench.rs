@@ -19,6 +19,8 @@ const _: [&str; 4] =
 mod answering;
 mod atomic;
 mod bench_request;
+#[expect(dead_code, reason = "packets are not counted here")]
+mod budget;
 #[path = "hooks/egress.rs"]
 #[expect(dead_code, reason = "there is no struct socket to read")]
 mod egress;
@@ -34,18 +36,21 @@ mod names;
 mod packet;
 #[path = "hooks/question.rs"]
 mod question;
+mod recent;
 #[expect(dead_code, reason = "only names need more than the stack")]
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
+#[expect(dead_code, reason = "connections are not measured")]
 mod socket;
+mod taint;
+#[expect(dead_code, reason = "only deciding is measured")]
 mod trail;
 
 use agentguard_common::dns;
 use agentguard_common::egress::{Entry, MAX_ENTRIES};
 use agentguard_common::event::Kind;
 use agentguard_common::file::{Deed, needs};
-use agentguard_common::net::Sockaddr;
 use agentguard_common::resolve::{Asked as Question, AskedKey};
 use agentguard_common::session::{SocketLabel, TaskLabel};
 use aya_ebpf::btf_maps::lpm_trie::{Key as LpmKey, LpmTrie};
@@ -102,7 +107,7 @@ fn label(_: SkBuffContext) -> i32 {
 fn address(_: SkBuffContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     let Some(asked) = asked() else { return REFUSE };
-    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    let to = asked.to;
     verdict(to.address.low != label.session)
 }
 
@@ -113,7 +118,7 @@ fn policy(_: SkBuffContext) -> i32 {
     let Some(asked) = asked() else { return REFUSE };
     let Some(entry) = session::entry(&label) else { return REFUSE };
     let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
-    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    let to = asked.to;
     verdict(to.address.low != policy.tag)
 }
 
@@ -163,7 +168,7 @@ fn decide_by_cgroup(_: SkBuffContext) -> i32 {
 fn decide_by_trie(_: SkBuffContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     let Some(asked) = asked() else { return REFUSE };
-    let Sockaddr::Inet(to) = asked.address else { return REFUSE };
+    let to = asked.to;
     let Some(entry) = session::entry(&label) else { return REFUSE };
     let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
     let mut data = [0u8; 20];
@@ -270,7 +275,7 @@ fn read(request: &Request) -> Option<Asked> {
     if egress::left_alone(socket.family) {
         return None;
     }
-    Some(Asked { address, socket })
+    Some(Asked::of(address, socket))
 }
 
 /// Unreachable: nothing here panics.

@@ -10,15 +10,20 @@
 )]
 
 mod atomic;
+mod budget;
 mod emit;
 mod hooks;
 mod kernel;
 mod maps;
 mod names;
+mod own;
 mod packet;
+mod procfs;
+mod recent;
 mod scratch;
 mod session;
 mod socket;
+mod taint;
 mod trail;
 
 /// Unreachable: nothing here panics, and the verifier would refuse a program

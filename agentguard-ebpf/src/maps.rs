@@ -2,20 +2,24 @@
 //! in `agentguard_common::map`).
 
 use agentguard_common::adopt::{MAX_MATCHES, MAX_POOLS, MatchKey, STANDBY as STANDING, StandbyKey};
-use agentguard_common::answer;
+use agentguard_common::answer::{self, Answer};
 use agentguard_common::counter;
 use agentguard_common::egress::{
-    Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table,
+    Block, BlockKey, Entry, Key, MAX_BLOCKS, MAX_ENTRIES, MAX_POLICIES, PolicyEntry, Table, says,
 };
 use agentguard_common::file::Told;
+use agentguard_common::hello::Watch;
 use agentguard_common::name::{self, NAME_BYTES, Named};
+use agentguard_common::net::{Address, Protocols};
+use agentguard_common::own::{self, InodeKey};
 use agentguard_common::path::{self, EdgeKey, Node, Remembered, Row};
 use agentguard_common::place::{self, Device, DeviceKey, Place};
 use agentguard_common::resolve::{
     Asked, AskedKey, LearnKey, Learned, MAX_ASKED, MAX_LEARNED, MAX_RESOLVERS, ResolverKey,
 };
 use agentguard_common::session::{
-    ListenKey, MAX_LISTENERS, MAX_SESSIONS, SessionCount, SessionEntry, SocketLabel, TaskLabel,
+    ListenKey, MAX_LISTENERS, MAX_SESSIONS, MAX_TAINTED, SessionCount, SessionEntry, SocketLabel,
+    Taint, TaskLabel,
 };
 use agentguard_common::unix;
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
@@ -68,6 +72,9 @@ pub(crate) static TASKS: Storage<TaskLabel, { BPF_MAP_TYPE_TASK_STORAGE as usize
 #[btf_map]
 pub(crate) static SOCKETS: Storage<SocketLabel, { BPF_MAP_TYPE_SK_STORAGE as usize }> =
     Storage::new();
+
+#[btf_map]
+pub(crate) static HELLOS: Storage<Watch, { BPF_MAP_TYPE_SK_STORAGE as usize }> = Storage::new();
 
 #[btf_map]
 pub(crate) static LISTENERS: HashMap<
@@ -212,6 +219,22 @@ pub(crate) static STANDBY: HashMap<
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 
+#[btf_map]
+pub(crate) static OWN: HashMap<
+    InodeKey,
+    u32,
+    { own::MAX_OWN as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static TAINTED: HashMap<
+    u64,
+    Taint,
+    { MAX_TAINTED as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
 /// A policy's slot and a name, as a trie's key has them behind the bits.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -248,6 +271,23 @@ impl Table for Maps {
         // SAFETY: as above.
         unsafe { EGRESS_BLOCKS.get(key) }
     }
+
+    #[inline(always)]
+    fn says(&self, key: &Key, port: u16, protocol: Protocols) -> Answer {
+        let place = u64::from(key.policy) << 32 | u64::from(key.bits);
+        let with = u64::from(port) << 8 | u64::from(protocol.0);
+        Answer(egress_says(key.address.high, key.address.low, place, with))
+    }
+}
+
+/// [`says`], which the verifier walks through once for all who ask. `place` is a key's policy
+/// and bits, `with` port and protocol.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn egress_says(high: u64, low: u64, place: u64, with: u64) -> u64 {
+    let address = Address { high, low };
+    let key = Key { policy: (place >> 32) as u32, bits: place as u32, address };
+    says(&Maps, &key, (with >> 8) as u16, Protocols(with as u8)).0
 }
 
 impl unix::Table for Maps {

@@ -1,14 +1,18 @@
 //! Packets as cgroup_skb programs see them: from the network header on.
 
+use agentguard_common::hello::Watch;
 use agentguard_common::net::{
     AF_INET, AF_INET6, Address, Destination, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_TCP, IPPROTO_UDP,
 };
 use agentguard_common::opaque;
 use agentguard_common::session::SocketLabel;
-use aya_ebpf::bindings::__sk_buff;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_skb_load_bytes};
+use aya_ebpf::bindings::{__sk_buff, BPF_SK_STORAGE_GET_F_CREATE};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes,
+};
 use aya_ebpf::programs::SkBuffContext;
 
+use crate::maps::HELLOS;
 use crate::socket;
 
 /// `ETH_P_IP` and `ETH_P_IPV6` of `linux/if_ether.h`, in network order.
@@ -42,6 +46,24 @@ pub(crate) struct Facts {
     header: u32,
 }
 
+/// What a TCP header says (RFC 9293, 3.1).
+pub(crate) struct Segment {
+    /// The sequence number of the first byte of its payload.
+    pub(crate) from: u32,
+    /// Where the payload is in the packet.
+    pub(crate) at: u32,
+    /// How long that is.
+    pub(crate) len: u32,
+    /// Whether it opens the connection (SYN).
+    pub(crate) opens: bool,
+    /// Whether a byte of it is urgent (URG).
+    pub(crate) urgent: bool,
+}
+
+/// Bits of the flags in a TCP header.
+const SYN: u32 = 0x02;
+const URG: u32 = 0x20;
+
 impl Packet {
     pub(crate) const fn of(ctx: &SkBuffContext) -> Self {
         Self { skb: ctx.skb.skb }
@@ -67,6 +89,41 @@ impl Packet {
         unsafe { bpf_get_socket_cookie(self.skb.cast()) }
     }
 
+    /// Where its socket is connected to; `None` for one that is not. The packet itself may have
+    /// been given another destination on its way (NAT).
+    #[inline(always)]
+    pub(crate) fn peer(self, family: u16) -> Option<Destination> {
+        // SAFETY: a member of the program's context.
+        let sock = unsafe { (*self.skb).__bindgen_anon_2.sk };
+        if sock.is_null() {
+            return None;
+        }
+        // SAFETY: as above, and not null; the helper gives null for what is no full socket.
+        let sock = unsafe { bpf_sk_fullsock(sock) };
+        if sock.is_null() {
+            return None;
+        }
+        // SAFETY: members of that structure, which the verifier translates.
+        let (port, address) = unsafe {
+            let port = u16::from_be((*sock).dst_port);
+            let address = if family == AF_INET {
+                Address::v4(u32::from_be((*sock).dst_ip4))
+            } else {
+                let word = |at: usize| u64::from(u32::from_be((*sock).dst_ip6[at]));
+                Address { high: word(0) << 32 | word(1), low: word(2) << 32 | word(3) }
+            };
+            (port, address)
+        };
+        (port != 0).then_some(Destination { address, port })
+    }
+
+    /// Its bytes, from the network header on.
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
+        // SAFETY: a member of the program's context.
+        unsafe { (*self.skb).len }
+    }
+
     /// Whether the kernel cuts it into several.
     #[inline(always)]
     pub(crate) fn is_cut_up(self) -> bool {
@@ -80,6 +137,25 @@ impl Packet {
     /// To the verifier, all packets are alike afterwards; `noise` is for that.
     #[inline(always)]
     pub(crate) fn facts(self, noise: u64) -> Option<Facts> {
+        let nowhere = Destination { address: Address::ANY6, port: 0 };
+        let mut facts = Facts { from: nowhere, to: nowhere, family: 0, protocol: 0, header: 0 };
+        if self.read_facts(noise, &mut facts) { Some(facts) } else { None }
+    }
+
+    /// A function of its own: what is read needs room in the stack that others need later.
+    #[inline(never)]
+    fn read_facts(self, noise: u64, facts: &mut Facts) -> bool {
+        match self.headers(noise) {
+            Some(found) => {
+                *facts = found;
+                true
+            }
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn headers(self, noise: u64) -> Option<Facts> {
         // SAFETY: a member of the program's context.
         let kind = unsafe { (*self.skb).protocol };
         let (from, to, family, protocol, header, ports) = if kind == ETH_P_IP {
@@ -139,6 +215,38 @@ impl Packet {
         // SAFETY: a member of the program's context.
         let len = unsafe { (*self.skb).len };
         Some((at, len.checked_sub(at)?))
+    }
+
+    /// Reads the TCP header, for a packet of that protocol.
+    #[inline(always)]
+    pub(crate) fn segment(self, facts: &Facts) -> Option<Segment> {
+        // Ports, sequence, acknowledgement, flags.
+        let header: [u32; 4] = self.load(facts.header)?;
+        let word = u32::from_be(header[3]);
+        let flags = word >> 16;
+        let at = facts.header + (word >> 28 << 2);
+        // SAFETY: a member of the program's context.
+        let len = unsafe { (*self.skb).len }.checked_sub(at)?;
+        let opens = flags & SYN != 0;
+        // The opening counts as one before the payload.
+        let from = u32::from_be(header[1]).wrapping_add(u32::from(opens));
+        Some(Segment { from, at, len, opens, urgent: flags & URG != 0 })
+    }
+
+    /// What has been read of the first bytes of the packet's socket; `None` where there is
+    /// nothing yet and it is not to be made, or there is no memory for it.
+    #[inline(always)]
+    pub(crate) fn watch(self, make: bool) -> Option<*mut Watch> {
+        // SAFETY: a member of the program's context, as in `label`.
+        let sock = unsafe { (*self.skb).__bindgen_anon_2.sk };
+        if sock.is_null() {
+            return None;
+        }
+        let flags = if make { u64::from(BPF_SK_STORAGE_GET_F_CREATE) } else { 0 };
+        let map = (&raw const HELLOS).cast_mut().cast();
+        // SAFETY: a socket-storage map and a socket; a new value is zeros.
+        let watch = unsafe { bpf_sk_storage_get(map, sock.cast(), core::ptr::null_mut(), flags) };
+        if watch.is_null() { None } else { Some(watch.cast()) }
     }
 
     /// Reads something of fixed size.

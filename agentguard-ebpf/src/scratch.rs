@@ -66,6 +66,8 @@ pub(crate) struct Desk {
     pub(crate) walk: dns::Walk,
     /// What the last step of the walk came upon, a [`dns::Step`].
     pub(crate) step: u32,
+    /// How many letters of a name have been put into the key.
+    pub(crate) spelled: u32,
     /// 1 where an address was not to be learned.
     pub(crate) rebinding: u32,
     /// The record about it.

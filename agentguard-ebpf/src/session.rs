@@ -38,6 +38,24 @@ pub(crate) unsafe fn of(task: *const u8) -> Option<TaskLabel> {
     unsafe { label.cast::<TaskLabel>().as_ref() }.copied()
 }
 
+/// Remembers which capability the current task was just refused; that of before.
+#[inline(always)]
+pub(crate) fn note_refused(capability: u32) -> u32 {
+    let map = (&raw const TASKS).cast_mut().cast();
+    let task = current_task().cast_mut().cast();
+    // SAFETY: as in `of`; the task that runs is the only one that changes this member.
+    unsafe {
+        match bpf_task_storage_get(map, task, core::ptr::null_mut(), 0).cast::<TaskLabel>() {
+            label if label.is_null() => 0,
+            label => {
+                let before = (&raw const (*label).refused).read_volatile();
+                (&raw mut (*label).refused).write_volatile(capability);
+                before
+            }
+        }
+    }
+}
+
 /// Puts a label on a new task; false when there was no memory for it.
 ///
 /// # Safety

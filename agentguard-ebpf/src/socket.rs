@@ -1,5 +1,6 @@
 //! Which session a socket belongs to: the one whose task made it or accepted it.
 
+use agentguard_common::hello;
 use agentguard_common::net::{AF_INET, AF_INET6, Address, Destination};
 use agentguard_common::session::{SocketLabel, TaskLabel};
 use aya_ebpf::bindings::BPF_SK_STORAGE_GET_F_CREATE;
@@ -56,6 +57,8 @@ pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
         uid: maker.uid,
         gid: maker.gid,
         comm: maker.comm,
+        hello: 0,
+        policy: 0,
     };
     // SAFETY: as in `label`; the value is on our stack for the whole call.
     let made = unsafe {
@@ -73,6 +76,55 @@ pub(crate) unsafe fn claim(sock: *const u8, label: &TaskLabel) -> bool {
             true
         }
         None => false,
+    }
+}
+
+/// How far the reading of a socket's first bytes is, a [`hello::state`].
+#[inline(always)]
+pub(crate) fn hello_of(label: &SocketLabel) -> u32 {
+    // SAFETY: a live value beside the socket. The daemon writes none.
+    unsafe { (&raw const label.hello).read_volatile() }
+}
+
+/// Changes that.
+#[inline(always)]
+pub(crate) fn set_hello(label: &SocketLabel, to: u32) {
+    // SAFETY: as above; others see the one number or the other.
+    unsafe { (&raw const label.hello).cast_mut().write_volatile(to) };
+}
+
+/// The policy that decided last on a socket's connection, see [`SocketLabel::policy`].
+#[inline(always)]
+pub(crate) fn policy(label: &SocketLabel) -> u32 {
+    // SAFETY: as for `hello_of`.
+    unsafe { (&raw const label.policy).read_volatile() }
+}
+
+/// Changes that.
+#[inline(always)]
+pub(crate) fn set_policy(label: &SocketLabel, to: u32) {
+    // SAFETY: as for `set_hello`.
+    unsafe { (&raw const label.policy).cast_mut().write_volatile(to) };
+}
+
+/// A connection of the session was let through: the socket is its own, whoever made it, and
+/// its first bytes are read if a name led there.
+///
+/// # Safety
+///
+/// As for [`claim`].
+#[inline(always)]
+pub(crate) unsafe fn connected(sock: *const u8, of: &TaskLabel, by_name: bool, by: u64) -> bool {
+    // SAFETY: by the contract above.
+    unsafe {
+        if session(sock) != Some(of.session) && !claim(sock, of) {
+            return false;
+        }
+        if let Some(label) = label(sock) {
+            set_hello(label, if by_name { hello::state::WAITING } else { hello::state::NONE });
+            set_policy(label, by as u32);
+        }
+        true
     }
 }
 

@@ -96,7 +96,9 @@ pub(crate) struct Trail {
     /// Of the first of two files: the state, and how many places it has.
     pub(crate) before: Node,
     pub(crate) alone: u32,
-    reserved: u32,
+    /// Not 0 where the rules call it secret, in one of its places; in the end, where this
+    /// taints the session.
+    pub(crate) secret: u32,
     /// The record about it, and the paths that it ends with.
     pub(crate) record: File,
     pub(crate) paths: [u8; 2 * PATH_LEN + NAME_MAX + 1],
@@ -185,14 +187,43 @@ pub(crate) fn find(slot: u32, automaton: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn trail_go(slot: u32, automaton: u32) -> u64 {
+    let mut way = Way { slot, automaton, depth: 0 };
+    let end = upwards(&mut way);
+    if end != End::Found as u64 {
+        return end;
+    }
+    let Some(trail) = Trail::of(slot) else { return End::Beyond as u64 };
+    let shared: *mut core::ffi::c_void = (&raw mut way).cast();
+    // SAFETY: the function has the type that the helper calls, and what it is given lives
+    // longer than the call.
+    unsafe { bpf_loop(trail.stopped, descend as *mut core::ffi::c_void, shared, 0) };
+    if trail.broken != 0 { End::Beyond as u64 } else { End::Found as u64 }
+}
+
+/// Finds where a file is, without any rules: a way up. Not looked at anew where something is
+/// renamed meanwhile: for telling of it, not for deciding.
+#[inline(always)]
+pub(crate) fn locate(slot: u32) -> u64 {
+    trail_locate(slot)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn trail_locate(slot: u32) -> u64 {
+    upwards(&mut Way { slot, automaton: 0, depth: 0 })
+}
+
+/// From a file up to where its file system stands.
+#[inline(always)]
+fn upwards(way: &mut Way) -> u64 {
+    let slot = way.slot;
     let Some(trail) = Trail::of(slot) else { return End::Beyond as u64 };
     trail.at = trail.file;
     trail.depth = 0;
     trail.topped = 0;
     trail.stopped = 0;
     trail.broken = 0;
-    let mut way = Way { slot, automaton, depth: 0 };
-    let shared: *mut core::ffi::c_void = (&raw mut way).cast();
+    let shared: *mut core::ffi::c_void = core::ptr::from_mut(way).cast();
     // SAFETY: the functions have the type that the helper calls, and what they are given
     // lives longer than the call.
     unsafe { bpf_loop(DEPTH_MAX + 1, climb as *mut core::ffi::c_void, shared, 0) };
@@ -207,12 +238,7 @@ extern "C" fn trail_go(slot: u32, automaton: u32) -> u64 {
         // SAFETY: as above.
         unsafe { bpf_loop(trail.depth, part as *mut core::ffi::c_void, shared, 0) };
     }
-    if trail.stopped == 0 {
-        return End::Nowhere as u64;
-    }
-    // SAFETY: as above.
-    unsafe { bpf_loop(trail.stopped, descend as *mut core::ffi::c_void, shared, 0) };
-    if trail.broken != 0 { End::Beyond as u64 } else { End::Found as u64 }
+    if trail.stopped == 0 { End::Nowhere as u64 } else { End::Found as u64 }
 }
 
 /// To the directory above; 1 ends the loop.
@@ -420,6 +446,15 @@ pub(crate) fn name_of(entry: u64) -> Option<(u32, u64)> {
     // SAFETY: any bytes are numbers.
     let [hash_and_len, name]: [u64; 2] = unsafe { probe(entry as *const u8, DENTRY_NAME.load()) }?;
     Some(((hash_and_len >> 32) as u32, name))
+}
+
+/// What tells an entry's name from that of another entry that comes to stand in its memory: its
+/// hash, its length and where it is, in one number.
+#[inline(always)]
+pub(crate) fn spelling_of(entry: u64) -> Option<u64> {
+    // SAFETY: any bytes are numbers.
+    let [hash_and_len, name]: [u64; 2] = unsafe { probe(entry as *const u8, DENTRY_NAME.load()) }?;
+    Some(hash_and_len ^ name)
 }
 
 /// Copies a name, with zeros behind it; 0 where it is none.

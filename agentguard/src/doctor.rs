@@ -4,6 +4,8 @@
 //! which then tries what must be refused. Everything is aimed at this host's
 //! loopback addresses, so that a denial that does not hold does no harm.
 
+mod names;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -11,13 +13,14 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio};
 
-use agentguard_common::egress::PolicyEntry;
 use agentguard_common::session::{SessionEntry, State, TaskLabel};
-use bytemuck::Zeroable as _;
 use serde::{Deserialize, Serialize};
+
+pub use names::{Names, Note, Resolver, names};
 
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
+use crate::policy::{Compiled, Policy};
 use crate::session::{PROBE_POLICY, PROBE_SESSION, PROBE_SLOT, pidfd_open};
 
 /// One thing that was tried.
@@ -49,25 +52,33 @@ pub enum TrialOutcome {
 ///
 /// Where the trial itself cannot be made.
 pub fn trials(tables: &Tables) -> Result<Vec<Trial>> {
-    let policy = PolicyEntry {
-        tag: PROBE_SESSION,
-        egress_default: agentguard_common::Verdict::Deny as u8,
-        ..PolicyEntry::zeroed()
-    };
-    tables.set_policy(PROBE_POLICY, &policy)?;
+    tables.add_policy(PROBE_POLICY, &policy()?)?;
     let entry = SessionEntry {
         session: PROBE_SESSION,
         cgroup: 0,
         policy: PROBE_POLICY,
+        tainted: PROBE_POLICY,
+        reserved: 0,
         state: State::Enforce as u32,
         files: 0,
         exec: 0,
+        rates: Default::default(),
     };
     tables.set_session(PROBE_SLOT, entry)?;
     let tried = try_with_child(tables);
     tables.remove_session(PROBE_SLOT)?;
-    tables.set_policy(PROBE_POLICY, &PolicyEntry::zeroed())?;
+    tables.remove_policy(PROBE_POLICY)?;
     tried
+}
+
+/// A policy that allows nothing, and lets this host be asked for no name.
+fn policy() -> Result<Compiled> {
+    const TEXT: &str =
+        "version: 1\nagent: doctor\negress: { dns: { resolvers: [127.0.0.1, \"::1\"] } }\n";
+    let policy = Policy::parse(std::path::Path::new("(the trial's policy)"), TEXT.as_bytes())?;
+    let mut compiled = policy.compile()?;
+    compiled.entry.tag = PROBE_SESSION;
+    Ok(compiled)
 }
 
 /// Tries everything, and fails where something is not refused.
@@ -120,7 +131,7 @@ fn try_with_child(tables: &Tables) -> Result<Vec<Trial>> {
         .and_then(pidfd_open)
         .ok_or_else(|| failed("find the trial process")(std::io::ErrorKind::NotFound.into()))
         .and_then(|pidfd| {
-            let label = TaskLabel { session: PROBE_SESSION, slot: PROBE_SLOT, reserved: 0 };
+            let label = TaskLabel { session: PROBE_SESSION, slot: PROBE_SLOT, refused: 0 };
             tables.enrol(pidfd.as_fd(), label)
         });
     let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
@@ -172,6 +183,8 @@ pub mod probe {
     /// The discard port, where nobody listens; it does not matter if somebody does.
     const PORT: u16 = 9;
     const PATIENCE: Duration = Duration::from_secs(2);
+    /// The port of resolvers.
+    const DNS: u16 = 53;
 
     /// Runs the trials.
     ///
@@ -193,7 +206,40 @@ pub mod probe {
         tell("a raw socket", "lsm/socket_create", &raw_socket())?;
         tell("a connection made elsewhere", "lsm/socket_sendmsg", &foreign())?;
         tell("a source route", "lsm/socket_setsockopt", &source_route())?;
-        tell("a change of the host's network", "lsm/netlink_send", &network_change())
+        tell("a question for a name, IPv4", "cgroup_skb/egress", &question("127.0.0.1"))?;
+        tell("a question for a name, IPv6", "cgroup_skb/egress", &question("::1"))?;
+        tell("a resolver of its own choice", "lsm/socket_connect", &other_resolver())?;
+        tell("a change of the host's network", "lsm/netlink_send", &network_change())?;
+        tell("a signal to a process outside", "lsm/task_kill", &signal())?;
+        tell("the bpf system call", "lsm/bpf", &bpf())?;
+        tell("a change of the kernel's settings", "lsm/file_open", &settings())
+    }
+
+    /// Asks only whether our parent is there.
+    fn signal() -> io::Result<()> {
+        Ok(nix::sys::signal::kill(nix::unistd::getppid(), None)?)
+    }
+
+    /// Asks for the program behind the last number there can be (`BPF_PROG_GET_NEXT_ID`).
+    fn bpf() -> io::Result<()> {
+        const NEXT_PROGRAM: libc::c_int = 11;
+        let mut attributes = [0_u64; 8];
+        attributes[0] = u64::from(u32::MAX);
+        // SAFETY: so many bytes are there to be read and written.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                NEXT_PROGRAM,
+                attributes.as_mut_ptr(),
+                size_of_val(&attributes),
+            )
+        };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Opens one for writing, and writes nothing.
+    fn settings() -> io::Result<()> {
+        std::fs::OpenOptions::new().write(true).open("/proc/sys/kernel/printk").map(drop)
     }
 
     fn unix_connect(name: &str) -> io::Result<()> {
@@ -212,6 +258,27 @@ pub mod probe {
     fn foreign() -> io::Result<()> {
         nix::sys::socket::send(io::stderr().as_raw_fd(), b"agentguard", MsgFlags::MSG_NOSIGNAL)?;
         Ok(())
+    }
+
+    /// Asks a resolver that may be asked for a name that may not.
+    fn question(resolver: &str) -> io::Result<()> {
+        let resolver: std::net::IpAddr = resolver.parse().map_err(io::Error::other)?;
+        let any = if resolver.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        // A header with one question, recursion desired; agentguard.invalid, A, IN.
+        let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in ["agentguard", "invalid", ""] {
+            question.push(u8::try_from(label.len()).unwrap_or_default());
+            question.extend(label.bytes());
+        }
+        question.extend([0, 1, 0, 1]);
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(SocketAddr::new(resolver, DNS))?;
+        socket.send(&question).map(drop)
+    }
+
+    /// The last address of loopback is none of the trial policy's resolvers.
+    fn other_resolver() -> io::Result<()> {
+        UdpSocket::bind("0.0.0.0:0")?.connect(("127.255.255.254", DNS))
     }
 
     fn source_route() -> io::Result<()> {

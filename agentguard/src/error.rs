@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use crate::config::{ConfigError, SecretError};
 use crate::policy::{BindError, PolicyErrors};
+use crate::redact::PatternError;
+use crate::sink::OtlpError;
 
 /// An error of the library or of a command.
 #[derive(Debug, thiserror::Error)]
@@ -100,9 +103,34 @@ pub enum Error {
     /// A policy does not hold up.
     #[error("{0}")]
     Policy(#[from] PolicyErrors),
+    /// The configuration file does not hold up.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A pattern in the configuration's section `redaction` cannot be used.
+    #[error("{0}")]
+    Redaction(#[from] PatternError),
+    /// A secret that the configuration refers to cannot be had.
+    #[error("{0}")]
+    Secret(#[from] SecretError),
+    /// A metric cannot be declared or shown.
+    #[error("cannot count: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// OTLP cannot be set up as configured.
+    #[error("otlp: {0}")]
+    Otlp(#[from] OtlpError),
     /// What a session was given for the variables of its policy will not do.
     #[error("{0}")]
     Bind(#[from] BindError),
+    /// A limit cannot be enforced on this host.
+    #[error("limits.{key} cannot be enforced: {why}\n  = {mend}")]
+    Limit {
+        /// Its key in `limits:`.
+        key: &'static str,
+        /// What is missing.
+        why: String,
+        /// What to do.
+        mend: &'static str,
+    },
     /// A `match:` entry can never match.
     #[error("{path}: match: {what}\n  = correct the entry or leave it out", path = path.display())]
     Match {
@@ -152,6 +180,22 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The audit log cannot be written.
+    #[error("cannot write the audit log {path}: {source}\n  = make room, name another file (audit.file in the configuration), or turn it off (audit.enabled: false)", path = path.display())]
+    Audit {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The audit log was changed.
+    #[error(
+        "the audit log does not hold: {findings} places, listed above\n  = keep the files as they are, and the key and the checkpoint beside it, for whoever looks into it"
+    )]
+    Tampered {
+        /// How many places.
+        findings: usize,
+    },
     /// The caller may not do this.
     #[error("refused: {0}")]
     Refused(String),
@@ -179,6 +223,14 @@ pub enum Error {
         /// The session.
         session: String,
         /// Why.
+        why: String,
+    },
+    /// A sink cannot start as it is configured.
+    #[error("the sink {sink} cannot start: {why}")]
+    Sink {
+        /// Its section and its name.
+        sink: String,
+        /// Why, and what to do.
         why: String,
     },
     /// `doctor` found something that does not hold.
@@ -222,7 +274,7 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (70, "a daemon is already running"),
     (71, "the kernel has no BTF"),
     (72, "the kernel does not let BPF programs decide (no BPF LSM)"),
-    (73, "the log cannot be written"),
+    (73, "the log or the audit log cannot be written"),
     (74, "the kernel programs could not be loaded"),
     (75, "pins of another layout are in force"),
     (76, "a kernel table is full"),
@@ -230,6 +282,8 @@ pub const EXIT_CODES: &[(u8, &str)] = &[
     (78, "doctor: not everything is enforced here"),
     (79, "the session was ended by agentguard"),
     (80, "there is no such decision"),
+    (81, "the configuration is not valid, or a secret that it refers to is not there"),
+    (82, "audit verify: the audit log was changed, or its end is gone"),
     (126, "run: the command could not be executed"),
     (127, "run: the command was not found"),
 ];
@@ -254,8 +308,8 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Io { .. } | Self::System { .. } | Self::Protocol(_) => 1,
-            Self::Policy(_) | Self::Match { .. } => 64,
+            Self::Io { .. } | Self::System { .. } | Self::Protocol(_) | Self::Metrics(_) => 1,
+            Self::Policy(_) | Self::Match { .. } | Self::Limit { .. } => 64,
             Self::UnknownAgent { .. } => 65,
             Self::UnknownSession(_) => 66,
             Self::NotRoot { .. } => 67,
@@ -264,7 +318,7 @@ impl Error {
             Self::AlreadyRunning { .. } => 70,
             Self::NoBtf { .. } | Self::NoMember { .. } | Self::NoSymbol { .. } => 71,
             Self::NoLsm { .. } => 72,
-            Self::Log { .. } => 73,
+            Self::Log { .. } | Self::Audit { .. } => 73,
             Self::NoObject | Self::Load { .. } => 74,
             Self::ForeignPins { .. } => 75,
             Self::Full { .. } => 76,
@@ -272,6 +326,9 @@ impl Error {
             Self::Unhealthy => 78,
             Self::Killed { .. } => 79,
             Self::NoDecision(_) => 80,
+            Self::Config(_) | Self::Secret(_) | Self::Redaction(_) => 81,
+            Self::Otlp(_) | Self::Sink { .. } => 81,
+            Self::Tampered { .. } => 82,
             Self::Usage(_) | Self::Bind(_) => 2,
             Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Exec { .. } => 126,

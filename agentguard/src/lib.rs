@@ -7,12 +7,17 @@
 
 pub mod api;
 pub mod cli;
+pub mod config;
 pub mod daemon;
+pub mod detect;
 pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod kernel;
+pub mod learn;
 pub mod policy;
+pub mod redact;
+pub mod respond;
 pub mod session;
 pub mod sink;
 pub mod why;

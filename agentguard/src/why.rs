@@ -1,11 +1,13 @@
 //! Why something was refused, in words: by which rule, where that stands, and what would
 //! let it through. For people, for programs, and for the agent itself.
 
+use agentguard_common::host::{POWERS, Power};
 use agentguard_common::verdict::{RULE_NONE, Reason};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::event::TAINTED;
 use crate::policy::{Policy, RULE_LOOKUP_ID, RULE_MANAGERS_ID, RULE_METADATA_ID, Target};
 
 /// An explanation of one decision.
@@ -58,7 +60,7 @@ pub fn of_event(line: &str, policy: Option<&Policy>) -> Option<Explanation> {
         would_allow: None,
         text: String::new(),
     };
-    why.complete(policy);
+    why.complete(policy, text("message").as_deref() == Some(TAINTED));
     Some(why)
 }
 
@@ -95,13 +97,14 @@ pub fn of_policy(policy: &Policy, resource: &str) -> Result<Explanation> {
         would_allow: None,
         text: String::new(),
     };
-    why.complete(Some(policy));
+    why.complete(Some(policy), false);
     Ok(why)
 }
 
 impl Explanation {
-    /// Fills in what follows from the rest.
-    fn complete(&mut self, policy: Option<&Policy>) {
+    /// Fills in what follows from the rest; `tainted` where it was decided by what holds for
+    /// a session that has read a secret.
+    fn complete(&mut self, policy: Option<&Policy>, tainted: bool) {
         let rule = self.rule.as_deref();
         self.place = policy.and_then(|policy| {
             Some(format!("{}:{}", policy.path.display(), policy.line_of(rule?)?))
@@ -121,7 +124,11 @@ impl Explanation {
             self.because()
         );
         if let Some(mend) = &self.would_allow {
-            text.push_str("\nThis rule under egress: rules: would allow it:\n");
+            text.push_str(match self.power() {
+                Some(_) => "\nThis in the policy would allow it, and all of the kind:\n",
+                None if tainted => "\nThis rule under tainted: egress: rules: would allow it:\n",
+                None => "\nThis rule under egress: rules: would allow it:\n",
+            });
             text.push_str(mend);
         } else if refused {
             text.push_str(match self.reason.as_str() {
@@ -129,6 +136,11 @@ impl Explanation {
                 "rebinding" => "\nThe network under egress: dns: inside: would allow it.",
                 _ => "\nNo rule can allow it.",
             });
+        }
+        if tainted {
+            text.push_str(
+                "\nThis holds because the session has read a secret; `agentguard clear` ends that.",
+            );
         }
         self.text = text;
     }
@@ -157,8 +169,17 @@ impl Explanation {
         }
     }
 
+    /// What a policy would have to open, where the decision was about the host.
+    fn power(&self) -> Option<Power> {
+        let of_host = matches!(self.reason.as_str(), "outside" | "other-session" | "host");
+        POWERS.into_iter().find(|power| of_host && power.as_str() == self.action)
+    }
+
     /// The rule that would allow it.
     fn mend(&self) -> Option<String> {
+        if let Some(power) = self.power() {
+            return Some(format!("host:\n  allow: {}", power.as_str()));
+        }
         let target = Target::parse(&self.resource).ok()?;
         match self.reason.as_str() {
             "rule" | "default" => Some(target.rule()),
@@ -183,7 +204,7 @@ fn reason_in_words(reason: &str) -> &'static str {
         Some(Reason::Steering) => {
             "it would lead packets past the rules, or change the host's network"
         }
-        Some(Reason::OtherSession) => "the socket belongs to another session",
+        Some(Reason::OtherSession) => "the socket or process belongs to another session",
         Some(Reason::Typing) => {
             "it would type into a terminal, for a shell outside of the session to obey"
         }
@@ -208,6 +229,23 @@ fn reason_in_words(reason: &str) -> &'static str {
         Some(Reason::Mount) => "it would give files other paths than the rules speak of",
         Some(Reason::Moved) => {
             "what is below would have other rules there; a copy is decided file by file"
+        }
+        Some(Reason::Sni) => {
+            "the TLS handshake names a server that no rule allows on that port; many share an address"
+        }
+        Some(Reason::NoSni) => "the TLS handshake names no server, and egress.tls is strict",
+        Some(Reason::Hidden) => {
+            "the TLS handshake may hide the name that counts, and egress.tls is strict"
+        }
+        Some(Reason::NotTls) => "it is no TLS handshake, and egress.tls is strict",
+        Some(Reason::Budget) => {
+            "the session has used up what limits: lets through in that time; it comes in again"
+        }
+        Some(Reason::Outside) => "the process is not of the session",
+        Some(Reason::Host) => "it is the host's own: its kernel, its settings or its devices",
+        Some(Reason::Protected) => "it is agentguard's own",
+        Some(Reason::Tainted) => {
+            "what the session sent there when it had read a secret did not go out, and neither does what comes behind it: another connection may"
         }
         Some(Reason::Rule | Reason::Default) | None => "of what this version does not know",
     }
@@ -328,6 +366,27 @@ mod tests {
         assert!(why.text.ends_with("No rule can allow it."), "{}", why.text);
         assert_eq!(why.would_allow, None);
         assert_eq!(of_event(r#"{"action":"session.start"}"#, None), None);
+    }
+
+    #[test]
+    fn what_would_be_done_to_the_host_has_a_mend_that_is_a_policy() {
+        let of = |action: &str, reason: &str| {
+            let line = format!(
+                r#"{{"agent_role":"coder","action":"{action}","resource":"process:1/init","outcome":"denied","id":"1-0","verdict":"deny","reason":"{reason}"}}"#
+            );
+            of_event(&line, None).unwrap()
+        };
+        let mend = of("signal", "outside").would_allow.unwrap();
+        let text = format!("version: 1\nagent: coder\n{mend}\n");
+        let policy = Policy::parse(std::path::Path::new("p.yaml"), text.as_bytes()).unwrap();
+        assert_eq!(policy.host, [Power::Signal]);
+        let why = of("signal", "other-session");
+        assert!(why.text.contains("This in the policy would allow it"), "{}", why.text);
+        for (action, reason) in [("connect", "other-session"), ("file.write", "protected")] {
+            let why = of(action, reason);
+            assert_eq!(why.would_allow, None);
+            assert!(why.text.ends_with("No rule can allow it."), "{}", why.text);
+        }
     }
 
     #[test]

@@ -171,7 +171,9 @@ impl Guard {
     /// Where a line of it is no JSON.
     pub fn events(&self) -> io::Result<Vec<Value>> {
         let text = std::fs::read_to_string(self.log())?;
-        text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
+        // What is being written meanwhile has no end yet.
+        let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
+        whole.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
     }
 
     /// Waits until the log holds an event that fits, and returns all that do.

@@ -6,6 +6,8 @@
 
 pub mod guard;
 pub mod net;
+pub mod peer;
+pub mod prometheus;
 pub mod resolver;
 
 /// What every scenario returns: errors explain themselves.

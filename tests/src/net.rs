@@ -2,22 +2,27 @@
 //! plays the outside on the other (10.77.0.2 and .3, fd77::2 and ::3), which counts
 //! what reaches it. What counts is what the forbidden side received.
 
-use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::io::{self, Read as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 /// Ports on which the outside takes TCP connections.
 const TCP_PORTS: [u16; 3] = [443, 80, 9999];
 /// Ports on which it takes datagrams.
 const UDP_PORTS: [u16; 2] = [9999, 443];
 
+/// How long a connection may be silent.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// What reached the outside.
 #[derive(Debug, Default)]
 pub struct Outside {
     tcp: AtomicU64,
     udp: AtomicU64,
+    heard: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Outside {
@@ -25,6 +30,28 @@ impl Outside {
     #[must_use]
     pub fn received(&self) -> (u64, u64) {
         (self.tcp.load(Ordering::SeqCst), self.udp.load(Ordering::SeqCst))
+    }
+
+    /// What was said on connections that have ended, or were silent for a while.
+    #[must_use]
+    pub fn heard(&self) -> Vec<Vec<u8>> {
+        self.heard.lock().map(|heard| heard.clone()).unwrap_or_default()
+    }
+
+    /// Listens to a connection.
+    fn listen(&self, mut stream: TcpStream) {
+        let mut said = Vec::new();
+        let mut bytes = [0; 4096];
+        // A timer that cannot be set leaves the connection to its end.
+        let _ = stream.set_read_timeout(Some(PATIENCE));
+        while let Ok(count @ 1..) = stream.read(&mut bytes) {
+            said.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        }
+        if let Ok(mut heard) = self.heard.lock()
+            && !said.is_empty()
+        {
+            heard.push(said);
+        }
     }
 }
 
@@ -96,8 +123,10 @@ fn serve(outside: &Arc<Outside>) -> io::Result<()> {
         let listener = TcpListener::bind(("::", port))?;
         let outside = Arc::clone(outside);
         std::thread::spawn(move || {
-            for _ in listener.incoming().flatten() {
+            for stream in listener.incoming().flatten() {
                 outside.tcp.fetch_add(1, Ordering::SeqCst);
+                let outside = Arc::clone(&outside);
+                std::thread::spawn(move || outside.listen(stream));
             }
         });
     }

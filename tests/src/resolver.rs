@@ -14,7 +14,7 @@ pub const REAL: [&str; 2] = ["10.77.0.54", "fd77::54"];
 /// Where the other one does.
 pub const STRANGE: &str = "10.77.0.53";
 
-/// A dnsmasq in the outside. It answers `api.test` (two addresses), everything below
+/// A dnsmasq in the outside. It answers `api.test` (two addresses), `api.example.com`, everything below
 /// `wild.test`, and the alias `alias.test`; and knows nothing else.
 pub struct Dnsmasq {
     child: Child,
@@ -40,7 +40,9 @@ impl Dnsmasq {
             "--address=/wild.test/10.77.0.3",
             "--cname=alias.test,target.test",
             "--host-record=target.test,10.77.0.2",
+            "--host-record=api.example.com,10.77.0.2",
             "--local=/test/",
+            "--local=/example.com/",
             "--txt-record=api.test,nothing",
         ]);
         command.arg(format!("--log-facility={}", log.path().display()));

@@ -14,11 +14,16 @@ use crate::progress;
 use crate::toolchain::{self, Toolchain};
 use needs::Need;
 
+/// The collector that OTLP is tried against.
+const ROTEL: &str = "rotel==0.0.1a15";
+
 /// What a task needs from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Compiling the kernel programs and the daemon.
     Build,
+    /// That, and the programs that tests on this machine run.
+    Tests,
     /// That, and the VM lab.
     Everything,
 }
@@ -98,6 +103,9 @@ fn install(missing: &[Need], root: &[&str]) -> Result<()> {
     if missing.iter().any(|need| need.linker) {
         linker(root)?;
     }
+    if missing.iter().any(|need| need.collector) {
+        rotel()?;
+    }
     Ok(())
 }
 
@@ -129,6 +137,18 @@ fn linker(root: &[&str]) -> Result<()> {
     process::output(&mut cargo)?;
     bar.finish_and_clear();
     eprintln!("setup: installed bpf-linker");
+    Ok(())
+}
+
+/// Rotel comes as a Python package with a program in it.
+fn rotel() -> Result<()> {
+    let bar = progress::spinner("setup: installing Rotel");
+    let place = needs::rotel();
+    needs::python(&["-m", "venv", &place.to_string_lossy()])?;
+    let mut pip = Command::new(place.join("bin").join("pip"));
+    process::output(pip.args(["install", "--quiet", ROTEL]).stdin(Stdio::null()))?;
+    bar.finish_and_clear();
+    eprintln!("setup: installed Rotel");
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! Runs the tests: unit and property tests here, end-to-end tests in the VM on each
-//! kernel, and adds up what they reported.
+//! Runs the tests: unit and property tests here, and those of parts against other
+//! programs; end-to-end tests in the VM on each kernel; and adds up what they reported.
 
 mod lab;
 mod tally;
@@ -20,6 +20,8 @@ use tally::{Counts, Tally};
 
 /// The package of the end-to-end tests.
 const PACKAGE: &str = "agentguard-tests";
+/// The one of its test programs that needs no VM.
+const HOST: &str = "host";
 
 /// Which tests to run.
 pub(crate) struct Choice {
@@ -41,7 +43,10 @@ pub(crate) fn run(choice: &Choice) -> Result<bool> {
     let mut sound = true;
     if choice.unit {
         let start = Instant::now();
-        let (counts, well) = unit(choice.filter.as_deref())?;
+        let (mut counts, mut well) = unit(choice.filter.as_deref())?;
+        let (more, as_well) = host(choice.filter.as_deref())?;
+        counts.add(more);
+        well &= as_well;
         lines.push(format!("unit: {counts} in {} s", start.elapsed().as_secs()));
         total.add(counts);
         sound &= well;
@@ -72,9 +77,18 @@ pub(crate) fn run(choice: &Choice) -> Result<bool> {
 }
 
 fn unit(filter: Option<&str>) -> Result<(Counts, bool)> {
+    native(&["--workspace", "--exclude", "agentguard-ebpf", "--exclude", PACKAGE], filter)
+}
+
+/// Tests of parts against the programs that they work with.
+fn host(filter: Option<&str>) -> Result<(Counts, bool)> {
+    native(&["--package", PACKAGE, "--test", HOST], filter)
+}
+
+/// Runs tests here.
+fn native(which: &[&str], filter: Option<&str>) -> Result<(Counts, bool)> {
     let mut cargo = workspace::cargo_with_bpf();
-    cargo.args(["test", "--workspace", "--no-fail-fast"]);
-    cargo.args(["--exclude", "agentguard-ebpf", "--exclude", PACKAGE]).args(filter);
+    cargo.args(["test", "--no-fail-fast"]).args(which).args(filter);
     let mut child =
         cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("start cargo test")?;
     let mut tally = Tally::default();
@@ -109,8 +123,9 @@ fn programs() -> Result<Vec<PathBuf>> {
 /// One of cargo's messages, if it announces an integration test.
 fn test_program(line: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
-    let kinds = message.get("target")?.get("kind")?.as_array()?;
-    if !kinds.iter().any(|kind| kind == "test") {
+    let target = message.get("target")?;
+    let kinds = target.get("kind")?.as_array()?;
+    if !kinds.iter().any(|kind| kind == "test") || target.get("name")? == HOST {
         return None;
     }
     Some(PathBuf::from(message.get("executable")?.as_str()?))

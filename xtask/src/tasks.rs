@@ -78,7 +78,7 @@ fn boot(kernel: &str, command: Vec<String>) -> Result<i32> {
 fn test(args: TestArgs) -> Result<i32> {
     // Without a choice, everything.
     let (unit, e2e) = if args.unit || args.e2e { (args.unit, args.e2e) } else { (true, true) };
-    setup::ensure(if e2e { Scope::Everything } else { Scope::Build })?;
+    setup::ensure(if e2e { Scope::Everything } else { Scope::Tests })?;
     let kernels = kernel::names(&args.kernel);
     let passed = suite::run(&suite::Choice { unit, e2e, kernels, filter: args.filter })?;
     Ok(i32::from(!passed))

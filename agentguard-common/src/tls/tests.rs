@@ -11,6 +11,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
+use crate::name::NAME_BYTES;
 
 const NAME: &[u8] = b"api.example.com";
 
@@ -38,24 +39,32 @@ fn walk(bytes: &[u8]) -> (Outcome, Vec<u8>) {
 
 /// The same when the bytes come `size` at a time, and earlier ones are gone.
 fn pieces(bytes: &[u8], size: usize) -> (Outcome, Vec<u8>) {
-    let mut buffer = [0; BYTES];
+    let mut name = [0; NAME_ROOM];
     let mut walk = Walk::new(0);
     let mut len = 0;
     let mut steps = 0;
     for piece in bytes.chunks(size.max(1)) {
-        buffer[len..len + piece.len()].copy_from_slice(piece);
+        let mut here = Piece(piece, len);
         len += piece.len();
         walk.more(u32::try_from(len).unwrap());
-        while walk.step(&mut buffer) {
+        while walk.step(&mut here, &mut name) {
             steps += 1;
         }
         assert!(steps <= len, "each step but the last takes a byte");
     }
     let outcome = walk.outcome();
     let Outcome::Done(hello) = outcome else { return (outcome, Vec::new()) };
-    let name = hello.name_at as usize..(hello.name_at + hello.name_len) as usize;
-    assert!(name.end <= len && hello.end as usize <= len, "{hello:?}");
-    (outcome, buffer[name].to_vec())
+    assert!(hello.end as usize <= len, "{hello:?}");
+    (outcome, name[..hello.name_len as usize].to_vec())
+}
+
+/// A piece of the bytes, and where it begins. Who asks for others gets none.
+struct Piece<'a>(&'a [u8], usize);
+
+impl Bytes for Piece<'_> {
+    fn byte(&mut self, at: u32) -> u8 {
+        self.0[at as usize - self.1]
+    }
 }
 
 /// The name and the flags of a hello that is whole.
@@ -299,7 +308,7 @@ fn lists_have_their_bounds() {
 }
 
 #[test]
-fn the_buffer_is_the_longest_message() {
+fn longer_messages_are_refused() {
     let of = |len: usize| {
         let short = hello(&[names(&[NAME]), extension(51, &[])]).len();
         hello(&[names(&[NAME]), extension(51, &vec![1; len - short])])
@@ -312,11 +321,65 @@ fn the_buffer_is_the_longest_message() {
     let many = records(&of(4000)[5..], &vec![1; 4000]);
     assert_eq!(walk(&many[..BYTES - 1]).0, Outcome::NeedMore);
     assert_eq!(walk(&many[..BYTES]).0, Outcome::Malformed);
-    // No length that is claimed leads out of the buffer.
+    // No length that is claimed leads out of the bytes.
     let more = records(&of(BYTES)[5..], &[4; 9]);
-    let mut buffer = [0; BYTES];
-    buffer.copy_from_slice(&more[..BYTES]);
-    assert_eq!(Walk::new(u32::MAX).run(&mut buffer), Outcome::Malformed);
+    let (mut piece, mut name) = (Piece(&more[..BYTES], 0), [0; NAME_ROOM]);
+    assert_eq!(Walk::new(u32::MAX).run(&mut piece, &mut name), Outcome::Malformed);
+}
+
+#[test]
+fn a_second_hello_is_found_behind_the_first() {
+    let walk = |bytes: &[u8]| {
+        let mut walk = Walk::again(u32::try_from(bytes.len()).unwrap());
+        let mut name = [0; NAME_ROOM];
+        let outcome = walk.run(&mut Piece(bytes, 0), &mut name);
+        let Outcome::Done(hello) = outcome else { return (outcome, Vec::new()) };
+        (outcome, name[..hello.name_len as usize].to_vec())
+    };
+    let change: &[u8] = &[20, 3, 3, 0, 1, 1];
+    let second = hello(&[names(&[NAME])]);
+    assert_eq!(walk(&second).1, NAME);
+    assert_eq!(walk(&[change, &second].concat()).1, NAME);
+    for len in 0..change.len() + second.len() {
+        let cut = &[change, &second].concat()[..len];
+        assert_eq!(walk(cut).0, Outcome::NeedMore, "{len}");
+    }
+    // What comes as a rule: data, or another message of the handshake.
+    assert_eq!(walk(&[23, 3, 3, 0, 9]).0, Outcome::NotTls);
+    assert_eq!(walk(&[change, &[23, 3, 3, 0, 9]].concat()).0, Outcome::NotTls);
+    assert_eq!(walk(&[22, 3, 3, 0, 9, 16, 0, 0]).0, Outcome::NotTls);
+    // Nothing but that one byte is passed over.
+    assert_eq!(walk(&[20, 3, 3, 0, 2, 1, 1]).0, Outcome::Malformed);
+    // A first hello has no such record before it.
+    assert_eq!(super::tests::walk(&[change, &second].concat()).0, Outcome::NotTls);
+}
+
+/// The key of a name, where it is one.
+fn spelled(text: &[u8]) -> Option<Key> {
+    let mut name = [0xee; NAME_ROOM];
+    name[..text.len()].copy_from_slice(text);
+    let end = end_of(&name, u32::try_from(text.len()).unwrap());
+    let mut key = Key { bits: 0, policy: 0, name: [0; NAME_BYTES] };
+    let right = (0..end).all(|at| spell(&name, end, at, &mut key));
+    (right && end != 0).then_some(key)
+}
+
+#[test]
+fn a_name_is_spelled_as_the_tables_have_it() {
+    let longest = vec!["a".repeat(61); 4].join(".") + ".exam";
+    for (text, name) in [
+        ("api.Example.COM", "api.example.com"),
+        ("a.b.", "a.b"),
+        ("_x-1.y", "_x-1.y"),
+        (longest.as_str(), longest.as_str()),
+    ] {
+        let expected = Key::exact(0, name).unwrap().name;
+        assert_eq!(spelled(text.as_bytes()).unwrap().name, expected, "{text}");
+    }
+    for wrong in [&b""[..], b".", b".a.b", b"a..b", b"a.b..", b"a b", b"a\0b", b"a/b", b"\xc3\xa9"]
+    {
+        assert_eq!(spelled(wrong), None, "{wrong:?}");
+    }
 }
 
 /// Extensions that rustls has no opinion on, in any order, with a name among them or not.
@@ -410,15 +473,15 @@ proptest! {
     }
 
     #[test]
-    fn no_walk_makes_it_panic_or_go_on(numbers in any::<[u32; 16]>(), begun in any::<bool>()) {
+    fn no_walk_makes_it_panic_or_go_on(numbers in any::<[u32; 17]>(), begun in any::<bool>()) {
         let mut walk: Walk = bytemuck::cast(numbers);
         if begun {
             walk.state = NEED_MORE;
-            walk.at &= MASK;
+            walk.at &= ROOM - 1;
             walk.field &= 15;
         }
-        let mut buffer = [0x16; BYTES];
-        walk.run(&mut buffer);
-        prop_assert!(!walk.step(&mut buffer));
+        let (buffer, mut name) = ([0x16; BYTES], [0; NAME_ROOM]);
+        walk.run(&mut Piece(&buffer, 0), &mut name);
+        prop_assert!(!walk.step(&mut Piece(&buffer, 0), &mut name));
     }
 }

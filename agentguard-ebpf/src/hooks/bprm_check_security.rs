@@ -120,7 +120,7 @@ fn adopt(pool: u32) -> bool {
         Some(_) => Reason::NoLabel as u32,
         None => Reason::NoStandby as u32,
     };
-    let label = label.unwrap_or(TaskLabel { session: 0, slot: pool, reserved: 0 });
+    let label = label.unwrap_or(TaskLabel { session: 0, slot: pool, refused: 0 });
     let header = emit::header(Kind::Adopt, &label, 0);
     emit::emit(Ring::Decisions, Kind::Adopt, &Plain { header, status: reason, reserved: 0 });
     reason == 0
@@ -135,7 +135,7 @@ fn take(pool: u32) -> Option<TaskLabel> {
         let Some(slot) = unsafe { STANDBY.get(key) }.copied() else { continue };
         if STANDBY.remove(key).is_ok() {
             let session = SESSIONS.get(slot)?.session;
-            return (session != 0).then_some(TaskLabel { session, slot, reserved: 0 });
+            return (session != 0).then_some(TaskLabel { session, slot, refused: 0 });
         }
     }
     None

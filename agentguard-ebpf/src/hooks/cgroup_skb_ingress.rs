@@ -7,8 +7,8 @@ use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 
 use super::{DROP, KEEP, answering, egress};
-use crate::names;
 use crate::packet::Packet;
+use crate::{budget, names};
 
 #[cgroup_skb(ingress)]
 fn cgroup_skb_ingress(ctx: SkBuffContext) -> i32 {
@@ -16,6 +16,7 @@ fn cgroup_skb_ingress(ctx: SkBuffContext) -> i32 {
     let Some(label) = packet.label() else { return KEEP };
     // What comes in is not decided, but for what could teach an address.
     let Some(facts) = packet.facts(label.session) else { return KEEP };
+    budget::came(label, &facts.from, packet.len());
     if facts.from.port != dns::PORT {
         return KEEP;
     }

@@ -5,10 +5,11 @@ use core::mem::MaybeUninit;
 
 use agentguard_common::answer::{Answer, Place, Question};
 use agentguard_common::counter::Count;
-use agentguard_common::egress::{PolicyEntry, answer_reached};
+use agentguard_common::egress::{PolicyEntry, answer_reached, dns as egress_dns};
 use agentguard_common::event::{self, Kind, flag};
+use agentguard_common::limit::Limit;
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
-use agentguard_common::session::{ListenKey, State, TaskLabel};
+use agentguard_common::session::{ListenKey, SPOILED, SessionEntry, SocketLabel, State, TaskLabel};
 use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
 use agentguard_common::{dns, opaque, resolve};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -16,7 +17,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
 use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
-use crate::{atomic, names, session, socket};
+use crate::{atomic, budget, names, session, socket, taint};
 
 /// A socket's address family, protocol and type.
 #[derive(Clone, Copy)]
@@ -32,21 +33,43 @@ pub(super) struct Socket {
 /// What a hook was asked for.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    pub(super) address: Sockaddr,
+    /// Where to; zeros where it is no address of the internet.
+    pub(super) to: Destination,
+    /// What the address is.
+    form: u64,
     pub(super) socket: Socket,
 }
 
+/// An address of the internet.
+const INET: u64 = 0;
+/// One that could not be read.
+const MALFORMED: u64 = 1;
+/// One of another family.
+const OTHER: u64 = 2;
+/// One that is reached by a connection that is spoiled.
+const LOST: u64 = 3;
+
 impl Asked {
+    /// Numbers in every case: an address that could not be read would have memory in it that
+    /// was not written, and the compiler puts there whatever is at hand.
+    #[inline(always)]
+    pub(super) fn of(address: Sockaddr, socket: Socket) -> Self {
+        let nowhere = Destination { address: Address::ANY6, port: 0 };
+        let (to, form) = match address {
+            Sockaddr::Inet(to) => (to, INET),
+            Sockaddr::Malformed => (nowhere, MALFORMED),
+            _ => (nowhere, OTHER),
+        };
+        Self { to, form, socket }
+    }
+
     /// The same, of which the verifier knows nothing: not by which way it came.
     #[inline(always)]
     fn plain(&self, noise: u64) -> Self {
         let number = |value: u64| opaque::number(value, noise);
-        let address = match self.address {
-            Sockaddr::Inet(to) => Sockaddr::Inet(Destination {
-                address: opaque::address(to.address, noise),
-                port: number(u64::from(to.port)) as u16,
-            }),
-            other => other,
+        let to = Destination {
+            address: opaque::address(self.to.address, noise),
+            port: number(u64::from(self.to.port)) as u16,
         };
         let socket = Socket {
             family: number(u64::from(self.socket.family)) as u16,
@@ -54,7 +77,7 @@ impl Asked {
             kind: number(u64::from(self.socket.kind)) as u32,
             sock: self.socket.sock,
         };
-        Self { address, socket }
+        Self { to, form: number(self.form), socket }
     }
 }
 
@@ -120,49 +143,77 @@ pub(super) fn decide_as(kind: u64, label: &TaskLabel, asked: &Asked) -> bool {
     emit::count_as(kind, Count::Seen);
     let asked = &asked.plain(label.session);
     let (ruling, policy, observed) = rule(label, asked);
+    let ruling = within(kind, label, asked, ruling);
     let passes = ruling.verdict.passes();
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
         emit::count_as(kind, Count::Error);
     }
-    let flags = observed as u16 * flag::OBSERVED;
-    let (address, port) = match asked.address {
-        Sockaddr::Inet(to) => (to.address.octets(), to.port),
-        _ => ([0; 16], 0),
-    };
+    let Destination { address: to, port } = asked.to;
+    tell(kind, label, &Told { to, port, socket: asked.socket, ruling, policy, observed });
+    let goes_on = passes || observed != 0;
+    goes_on && begun(kind, label, &asked.socket, ruling.reason, policy)
+}
+
+/// The ruling, if the session may make one more connection. Its own ports and the policy's
+/// resolvers are not counted, and neither is a probe, by which nothing is sent.
+#[inline(always)]
+fn within(kind: u16, label: &TaskLabel, asked: &Asked, ruling: Ruling) -> Ruling {
+    let opens = kind == Kind::Connect as u16
+        || kind == Kind::Send as u16 && asked.socket.protocol == net::IPPROTO_TCP;
+    let reason = ruling.reason as u8;
+    let free = reason == Reason::Own as u8 || reason == Reason::Resolver as u8;
+    if !opens || free || asked.to.port == 0 || !ruling.verdict.passes() {
+        return ruling;
+    }
+    if budget::spend(label, Limit::Connections, 1) == budget::ENOUGH {
+        return ruling;
+    }
+    Ruling::closed(Reason::Budget)
+}
+
+/// A connection is let through; false where there was no memory to watch it.
+#[inline(always)]
+fn begun(kind: u16, label: &TaskLabel, socket: &Socket, reason: Reason, policy: u64) -> bool {
+    // What is sent without a connection is decided each time.
+    let connects = kind == Kind::Connect as u16
+        || kind == Kind::Send as u16 && socket.protocol == net::IPPROTO_TCP;
+    if !connects || socket.sock.is_null() {
+        return true;
+    }
+    let by_name = reason as u8 == Reason::Name as u8 && socket.protocol == net::IPPROTO_TCP;
+    // SAFETY: a `struct sock` of a hook's argument, not null.
+    unsafe { socket::connected(socket.sock, label, by_name, policy) }
+}
+
+/// What a decision came to.
+struct Told {
+    to: Address,
+    port: u16,
+    socket: Socket,
+    ruling: Ruling,
+    policy: u64,
+    observed: u64,
+}
+
+/// Hands over the record of a decision: a function of its own, as it has the largest share in
+/// the stack.
+#[inline(never)]
+fn tell(kind: u16, label: &TaskLabel, told: &Told) {
+    let Told { to, port, socket, ruling, policy, observed } = told;
     let record = event::Egress {
-        header: emit::header_as(kind, label, flags),
-        address,
-        port,
-        family: asked.socket.family,
-        protocol: asked.socket.protocol,
+        header: emit::header_as(kind, label, *observed as u16 * flag::OBSERVED),
+        address: to.octets(),
+        port: *port,
+        family: socket.family,
+        protocol: socket.protocol,
         verdict: ruling.verdict as u8,
         reason: ruling.reason as u8,
         rule: ruling.rule,
-        socket_type: asked.socket.kind,
-        policy,
+        socket_type: socket.kind,
+        policy: *policy,
     };
-    emit::emit_as(if passes { Ring::Activity } else { Ring::Decisions }, kind, &record);
-    passes || observed != 0
-}
-
-/// Whether the destination is on this host, and where the session listens itself.
-#[inline(always)]
-fn own(label: &TaskLabel, asked: &Asked, to: Destination, protocol: Protocols) -> bool {
-    let address = to.address;
-    if asked.socket.sock.is_null() || !address.is_loopback() || protocol != Protocols::TCP {
-        return false;
-    }
-    // SAFETY: a `struct sock` of a hook's argument, not null.
-    let namespace = unsafe { socket::namespace(asked.socket.sock) };
-    let mut key =
-        ListenKey { address, session: label.session, namespace, port: to.port, reserved: 0 };
-    // SAFETY: only whether it is there counts.
-    if unsafe { LISTENERS.get(key) }.is_some() {
-        return true;
-    }
-    key.address = address.any();
-    // SAFETY: as above.
-    unsafe { LISTENERS.get(key) }.is_some()
+    let ring = if ruling.verdict.passes() { Ring::Activity } else { Ring::Decisions };
+    emit::emit_as(ring, kind, &record);
 }
 
 /// What the use of a socket is decided by that was made outside of the session: one that
@@ -177,16 +228,30 @@ pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Option<Asked> {
         // A protocol that no rule allows. An address is given although there is none,
         // because the verifier would see what is not there being copied.
         let address = Sockaddr::Inet(Destination { address: Address::ANY6, port: 0 });
-        return Some(Asked { address, socket: Socket { protocol: u16::MAX, ..*socket } });
+        return Some(Asked::of(address, Socket { protocol: u16::MAX, ..*socket }));
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
     unsafe {
-        if socket::session(socket.sock) == Some(label.session) {
-            return None;
+        let mut form = INET;
+        if let Some(own) = socket::label(socket.sock)
+            && own.session == label.session
+        {
+            let by = socket::policy(own);
+            if !is_decided_anew(label, by) {
+                return None;
+            }
+            form = if by == SPOILED { LOST } else { INET };
         }
         let peer = socket::peer(socket.sock, socket.family)?;
-        Some(Asked { address: Sockaddr::Inet(peer), socket: *socket })
+        Some(Asked { form, ..Asked::of(Sockaddr::Inet(peer), *socket) })
     }
+}
+
+/// Whether a connection that one policy has let through is to be decided by another one now.
+/// One that no policy decided on is not: it was made by somebody else, to the session.
+#[inline(always)]
+fn is_decided_anew(label: &TaskLabel, by: u32) -> bool {
+    by != 0 && ground(label).is_ok_and(|ground| ground.policy.tag as u32 != by)
 }
 
 /// Decides the use of such a socket. One that may be used is the session's own from
@@ -201,12 +266,24 @@ pub(super) fn decide_foreign(label: &TaskLabel, socket: &Socket) -> bool {
     passes
 }
 
-/// Makes a socket the session's own.
+/// Makes a socket the session's own, or, where it is that already, one that the session's
+/// policy has let through.
 #[inline(always)]
 pub(super) fn claim(label: &TaskLabel, asked: &Asked) {
-    // Without memory for it, it is decided anew the next time.
+    let sock = asked.socket.sock;
+    if sock.is_null() {
+        return;
+    }
     // SAFETY: a `struct sock` of a hook's argument; `foreign` gives no other.
-    let _ = asked.socket.sock.is_null() || unsafe { socket::claim(asked.socket.sock, label) };
+    unsafe {
+        match (socket::label(sock), ground(label)) {
+            (Some(own), Ok(ground)) if own.session == label.session => {
+                socket::set_policy(own, ground.policy.tag as u32);
+            }
+            // Without memory for it, it is decided anew the next time.
+            _ => _ = socket::claim(sock, label),
+        }
+    }
 }
 
 /// What decides for a session.
@@ -215,6 +292,8 @@ pub(super) struct Ground {
     pub(super) slot: u32,
     /// The policy.
     pub(super) policy: &'static PolicyEntry,
+    /// Whether it is what holds because the session is tainted.
+    pub(super) tainted: bool,
     /// 1 where it is only observed, else 0: a number, of which the verifier knows nothing.
     observed: u64,
 }
@@ -233,19 +312,31 @@ impl Ground {
     }
 }
 
-/// What decides for a session, or why it is denied everything.
+/// What decides on the egress of a session, or why it is denied everything.
 #[inline(always)]
 pub(super) fn ground(label: &TaskLabel) -> Result<Ground, Reason> {
     let entry = session::entry(label).ok_or(Reason::NoPolicy)?;
+    stand(entry, taint::slot(entry))
+}
+
+/// What decides on all else.
+#[inline(always)]
+pub(super) fn ground_apart(label: &TaskLabel) -> Result<Ground, Reason> {
+    let entry = session::entry(label).ok_or(Reason::NoPolicy)?;
+    stand(entry, entry.policy)
+}
+
+#[inline(always)]
+fn stand(entry: &SessionEntry, slot: u32) -> Result<Ground, Reason> {
     let observed = match State::from_u32(entry.state) {
         Some(State::Enforce) => false,
         Some(State::Observe) => true,
         Some(State::Ending) => return Err(Reason::Ending),
         None => return Err(Reason::NoPolicy),
     };
-    let policy = POLICIES.get(entry.policy).ok_or(Reason::NoPolicy)?;
+    let policy = POLICIES.get(slot).ok_or(Reason::NoPolicy)?;
     let observed = opaque::number(u64::from(observed), policy.tag);
-    Ok(Ground { slot: entry.policy, policy, observed })
+    Ok(Ground { slot, policy, observed, tainted: slot != entry.policy })
 }
 
 /// The ruling, the tag of the policy, and 1 where it is only observed.
@@ -255,72 +346,154 @@ pub(super) fn rule(label: &TaskLabel, asked: &Asked) -> (Ruling, u64, u64) {
         Ok(ground) => ground,
         Err(reason) => return (Ruling::closed(reason), 0, 0),
     };
-    // Of copies, so that what is found out about them is forgotten with them.
-    let number = opaque::number(u64::from(asked.socket.protocol), ground.policy.tag) as u16;
-    let ruling = match (asked.address, Protocols::of_socket(number)) {
-        (Sockaddr::Inet(to), Some(protocol)) => {
-            let policy = ground.policy;
-            // One walk for all of them.
-            let protocol = Protocols(opaque::number(u64::from(protocol.0), policy.tag) as u8);
-            // Before the search, not after it: the verifier would walk through it anew for
-            // every way that the search can end.
-            let otherwise = otherwise(label, &ground, asked, &to, protocol);
-            let otherwise = Answer(opaque::number(otherwise.0, policy.tag));
-            let answer = remembered(ground.slot, policy, to, protocol);
-            // A rule that speaks of the address holds.
-            let spoken = answer.is_default() && otherwise.0 != Answer::NONE.0;
-            let answer = if spoken { otherwise } else { answer };
-            Answer(opaque::number(answer.0, policy.tag)).or_closed()
+    let ruling = match (asked.form, Protocols::of_socket(asked.socket.protocol)) {
+        (INET, Some(protocol)) => {
+            let with = With::new(&asked.to, protocol, &asked.socket);
+            let place = u64::from(ground.slot) << 32 | u64::from(with.namespace);
+            let to = asked.to.address;
+            Answer(egress_answer(to.high, to.low, label.session, place, with.packed())).or_closed()
         }
-        (Sockaddr::Malformed, _) => Ruling::closed(Reason::Malformed),
+        (MALFORMED, _) => Ruling::closed(Reason::Malformed),
+        (LOST, _) => Ruling::closed(Reason::Tainted),
         _ => Ruling::closed(Reason::Protocol),
     };
     (ruling, ground.policy.tag, ground.observed)
 }
 
+/// The [`Answer`] of a session's policy about where a socket is connected to, when it is not
+/// to be connected but is already.
+#[inline(always)]
+pub(super) fn anew(label: &SocketLabel, slot: u32, to: &Destination, protocol: u16) -> Ruling {
+    let Some(protocol) = Protocols::of_socket(protocol) else {
+        return Ruling::closed(Reason::Protocol);
+    };
+    let namespace = label.namespace;
+    let with = With { port: to.port, protocol, multipath: false, has_socket: true, namespace };
+    let place = u64::from(slot) << 32 | u64::from(namespace);
+    let Address { high, low } = to.address;
+    Answer(egress_answer(high, low, label.session, place, with.packed())).or_closed()
+}
+
+/// What counts beside the address.
+#[derive(Clone, Copy)]
+struct With {
+    port: u16,
+    protocol: Protocols,
+    /// Whether it is sent by MPTCP, which cannot be read.
+    multipath: bool,
+    /// Whether there is a socket at all, of which the namespace is known.
+    has_socket: bool,
+    /// The number of the network namespace.
+    namespace: u32,
+}
+
+impl With {
+    #[inline(always)]
+    fn new(to: &Destination, protocol: Protocols, socket: &Socket) -> Self {
+        let has_socket = !socket.sock.is_null();
+        // SAFETY: a `struct sock` of a hook's argument, not null.
+        let namespace = if has_socket { unsafe { socket::namespace(socket.sock) } } else { 0 };
+        let multipath = socket.protocol == net::IPPROTO_MPTCP;
+        Self { port: to.port, protocol, multipath, has_socket, namespace }
+    }
+
+    /// All but the namespace, in one number.
+    #[inline(always)]
+    fn packed(self) -> u64 {
+        u64::from(self.port)
+            | u64::from(self.protocol.0) << 16
+            | u64::from(self.multipath) << 24
+            | u64::from(self.has_socket) << 25
+    }
+
+    /// What was packed.
+    #[inline(always)]
+    fn unpacked(packed: u64, namespace: u32) -> Self {
+        Self {
+            port: packed as u16,
+            protocol: Protocols((packed >> 16) as u8),
+            multipath: packed >> 24 & 1 != 0,
+            has_socket: packed >> 25 & 1 != 0,
+            namespace,
+        }
+    }
+}
+
+/// The [`Answer`] of a policy about an address: a function that the verifier walks through
+/// once for all who call it, and so one that takes and gives numbers alone. `place` is the
+/// policy's slot and the network namespace, `with` a [`With`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn egress_answer(high: u64, low: u64, session: u64, place: u64, with: u64) -> u64 {
+    let slot = (place >> 32) as u32;
+    let Some(policy) = POLICIES.get(slot) else {
+        return Answer::of(Ruling::closed(Reason::NoPolicy)).0;
+    };
+    let with = With::unpacked(with, place as u32);
+    let to = Destination { address: Address { high, low }.reached(), port: with.port };
+    // Before the search, not after it: the verifier would walk through it anew for every way
+    // that the search can end.
+    let otherwise =
+        Answer(opaque::number(otherwise(session, slot, policy, to, with).0, policy.tag));
+    let answer = remembered(slot, policy, to, with.protocol);
+    // A rule that speaks of the address holds.
+    let spoken = answer.is_default() && otherwise.0 != Answer::NONE.0;
+    if spoken { otherwise.0 } else { answer.0 }
+}
+
 /// What holds where no rule speaks of the address, if anything does: the session's own
 /// ports, the names that led there, the policy's resolvers.
 #[inline(always)]
-fn otherwise(
-    label: &TaskLabel,
-    ground: &Ground,
-    asked: &Asked,
-    to: &Destination,
-    protocol: Protocols,
-) -> Answer {
-    // What is found out about a copy is forgotten with it.
-    let address = opaque::address(to.address, label.session).reached();
-    let port = opaque::number(u64::from(to.port), label.session) as u16;
-    let to = Destination { address, port };
-    if own(label, asked, to, protocol) {
+fn otherwise(session: u64, slot: u32, policy: &PolicyEntry, to: Destination, with: With) -> Answer {
+    if own(session, to, with) {
         return Answer::of(Ruling::OWN);
     }
-    if !resolve::is_checked(ground.policy) {
+    if !resolve::is_checked(policy) {
         return Answer::NONE;
     }
-    if resolve::is_for_names(port) && !protocol.meets(Protocols::ICMP) {
-        // What is sent by MPTCP cannot be read.
-        let may = port == dns::PORT
-            && opaque::number(u64::from(asked.socket.protocol), label.session)
-                != u64::from(net::IPPROTO_MPTCP)
-            && names::is_resolver(ground.slot, ground.policy, address);
+    if resolve::is_for_names(to.port) && !with.protocol.meets(Protocols::ICMP) {
+        let may =
+            to.port == dns::PORT && !with.multipath && names::is_resolver(slot, policy, to.address);
         let verdict = if may { Verdict::Allow } else { Verdict::Deny };
         return Answer::of(Ruling { verdict, reason: Reason::Resolver, rule: RULE_NONE });
     }
-    if asked.socket.sock.is_null() {
+    if !with.has_socket {
         return Answer::NONE;
     }
-    // SAFETY: a `struct sock` of a hook's argument, not null.
-    let namespace = unsafe { socket::namespace(asked.socket.sock) };
-    names::ruling(label.session, namespace, ground.slot, to, protocol)
+    let answer = names::ruling(session, with.namespace, slot, to, with.protocol);
+    // The packets of MPTCP are not the socket's own, so its first bytes could not be read.
+    let unread = with.multipath && policy.dns & egress_dns::TLS_OFF == 0;
+    if unread && answer.0 != Answer::NONE.0 {
+        return Answer::of(Ruling::closed(Reason::Protocol));
+    }
+    answer
+}
+
+/// Whether the destination is on this host, and where the session listens itself.
+#[inline(always)]
+fn own(session: u64, to: Destination, with: With) -> bool {
+    if !with.has_socket || !to.address.is_loopback() || with.protocol != Protocols::TCP {
+        return false;
+    }
+    let mut key = ListenKey {
+        address: to.address,
+        session,
+        namespace: with.namespace,
+        port: to.port,
+        reserved: 0,
+    };
+    // SAFETY: only whether it is there counts.
+    if unsafe { LISTENERS.get(key) }.is_some() {
+        return true;
+    }
+    key.address = to.address.any();
+    // SAFETY: as above.
+    unsafe { LISTENERS.get(key) }.is_some()
 }
 
 /// The evaluator's ruling, from memory where it has been asked before.
 #[inline(always)]
 fn remembered(slot: u32, policy: &PolicyEntry, to: Destination, protocol: Protocols) -> Answer {
-    let address = opaque::address(to.address.reached(), policy.tag);
-    let port = opaque::number(u64::from(to.port), policy.tag) as u16;
-    let to = Destination { address, port };
     let question = Question::new(policy.tag, to, protocol);
     let place = ANSWERS.get_ptr_mut(question.place());
     // SAFETY: a live map value of this CPU.

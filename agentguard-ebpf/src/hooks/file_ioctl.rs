@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::{PASS, REFUSE, egress, plain};
+use super::{PASS, egress, plain};
 use crate::kernel::{FILE_PRIVATE, HOST_NAMESPACE, NET_NUMBER, SOCK_NET, member, probe};
 use crate::{session, socket};
 
@@ -35,7 +35,7 @@ pub(super) unsafe fn decide(file: *const u8, call: u32) -> i32 {
             return PASS;
         }
     }
-    if plain::refuse(Kind::Ioctl, &label, call) { PASS } else { REFUSE }
+    super::answer(plain::refuse(Kind::Ioctl, &label, call))
 }
 
 /// The network namespace of a socket; `None` for what is none.

@@ -6,8 +6,8 @@ use aya_ebpf::helpers::generated::bpf_sock_from_file;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::PASS;
 use super::egress;
-use super::{PASS, REFUSE};
 use crate::session;
 
 #[lsm(hook = "file_receive")]
@@ -22,5 +22,5 @@ fn file_receive(ctx: LsmContext) -> i32 {
     }
     // SAFETY: the helper's result is a `struct socket`.
     let socket = unsafe { egress::socket(found.cast_const().cast()) };
-    if egress::decide_foreign(&label, &socket) { PASS } else { REFUSE }
+    super::answer(egress::decide_foreign(&label, &socket))
 }

@@ -4,31 +4,30 @@
 use agentguard_common::counter::Count;
 use agentguard_common::event::{File, Kind, PATH_LEN, Where, flag};
 use agentguard_common::file::{self, Deed, Told, needs};
+use agentguard_common::limit::Limit;
 use agentguard_common::opaque::{self, cut};
 use agentguard_common::path;
 use agentguard_common::place::PLACES;
 use agentguard_common::said::Said;
 use agentguard_common::session::{SessionEntry, TaskLabel, program};
 use agentguard_common::verdict::Reason;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_loop, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use bytemuck::Zeroable as _;
 
 use super::egress::{self, Ground};
 use crate::emit::{self, Ring};
 use crate::kernel::{DENTRY_INODE, INODE_MODE, INODE_NLINK, INODE_RDEV, probe};
-use crate::maps::RECENT;
-use crate::session;
 use crate::trail::{self, End, Trail};
+use crate::{budget, recent, session, taint};
 
 /// What an LSM hook on files returns to refuse: `-EACCES`.
 const FORBID: i32 = -13;
 /// What it returns where a copy would be decided file by file: `-EXDEV`.
 const ELSEWHERE: i32 = -18;
 
-/// What is done again with the same file within so many nanoseconds is not told again.
-const WINDOW: u64 = 2_000_000_000;
-/// `S_IFMT` and `S_IFDIR` of `linux/stat.h`.
+/// `S_IFMT`, `S_IFREG` and `S_IFDIR` of `linux/stat.h`.
 const TYPE: u16 = 0o170_000;
+const PLAIN: u16 = 0o100_000;
 const DIRECTORY: u16 = 0o040_000;
 /// The most bytes of a path in a record, less one: a mask.
 const PATH_MASK: u32 = PATH_LEN as u32 - 1;
@@ -75,11 +74,14 @@ pub(super) fn decide_both(
     need: u32,
 ) -> Outcome {
     let Some(of) = session::entry(label) else { return closed() };
+    if over_limit(label, of, entry, deed) {
+        return Outcome::Refused;
+    }
     if of.files == 0 {
         return Outcome::Goes;
     }
     emit::count(Kind::File, Count::Seen);
-    let Ok(ground) = egress::ground(label) else { return closed() };
+    let Ok(ground) = egress::ground_apart(label) else { return closed() };
     let outcome = match Trail::take() {
         Some(slot) => {
             let outcome = judge(slot, label, of, &ground, [entry, other], (deed, need));
@@ -89,6 +91,22 @@ pub(super) fn decide_both(
         None => closed(),
     };
     if ground.observed() { Outcome::Goes } else { outcome }
+}
+
+/// Whether a deed is one more than a limit lets through. Devices and directories are not
+/// written to in that sense.
+#[inline(always)]
+fn over_limit(label: &TaskLabel, of: &SessionEntry, entry: *const u8, deed: Deed) -> bool {
+    let limit = match deed {
+        Deed::Write | Deed::Truncate => Limit::Writes,
+        Deed::Delete | Deed::Rmdir => Limit::Deletes,
+        _ => return false,
+    };
+    if of.rates[limit as usize].window == 0 {
+        return false;
+    }
+    let counts = limit as u32 != Limit::Writes as u32 || is_of_type(entry as u64, PLAIN);
+    counts && budget::refuses(label, limit)
 }
 
 /// Refused, as something is missing that should be there.
@@ -111,26 +129,50 @@ fn judge(
     trail.need = need;
     trail.exec = of.exec;
     trail.record.deed = deed as u8;
+    trail.record.power = 0;
     trail.record.other = Where::zeroed();
     trail.file = entry as u64;
     let mut said = Said(file_look(slot, of.files, 0));
+    let mut taints = trail.secret != 0 && need & (needs::READ | needs::EXEC) != 0;
     if !other.is_null() {
+        let secret = trail.secret;
         trail.before = trail.nodes[0];
         trail.alone = trail.stopped;
         trail.file = other as u64;
         trail.other = other as u64;
         said = said.with(Said(file_look(slot, of.files, 1)));
+        // Under another name it would not be secret any more.
+        taints = secret != trail.secret;
         trail.file = entry as u64;
         let moved = file_moved(slot) != 0;
         if moved && said.passes() && deed as u8 == Deed::Rename as u8 {
             said = Said::closed(Reason::Moved);
         }
     }
-    let said = Said(opaque::number(said.0, trail.at));
-    if said.passes() {
-        if !(is_routine(deed) || was_told(trail, label, deed)) {
-            tell(trail, label, ground, said, Ring::Activity);
+    let mut said = Said(opaque::number(said.0, trail.at));
+    trail.secret = 0;
+    if taints && (said.passes() || ground.observed()) && !is_directory(entry as u64) {
+        let marked = taint::mark(label, of);
+        trail.secret = u32::from(marked == taint::NOW);
+        if marked == taint::CANNOT {
+            said = Said::closed(Reason::Limit);
         }
+    }
+    let passes = said.passes();
+    if trail.secret != 0 {
+        tell(trail, label, ground, said, Ring::Decisions);
+        return Outcome::Goes;
+    }
+    if passes && is_routine(deed) && of.exec & program::TOLD == 0 {
+        return Outcome::Goes;
+    }
+    // What is refused is told each time. What is only observed is not: nothing keeps a program
+    // from doing it thousands of times a second.
+    if (passes || ground.observed()) && was_told(trail, label, deed as u64) {
+        return Outcome::Goes;
+    }
+    if passes {
+        tell(trail, label, ground, said, Ring::Activity);
         return Outcome::Goes;
     }
     tell(trail, label, ground, said, Ring::Decisions);
@@ -153,13 +195,18 @@ extern "C" fn file_moved(slot: u32) -> u64 {
 
 #[inline(always)]
 fn is_directory(entry: u64) -> bool {
+    is_of_type(entry, DIRECTORY)
+}
+
+#[inline(always)]
+fn is_of_type(entry: u64, wanted: u16) -> bool {
     // SAFETY: any bytes are a number.
     let mode = unsafe {
         probe::<u64>(entry as *const u8, DENTRY_INODE.load())
             .and_then(|inode| probe::<u16>(inode as *const u8, INODE_MODE.load()))
     };
-    // Nothing there is no directory.
-    mode.is_some_and(|mode| mode & TYPE == DIRECTORY)
+    // Nothing there has no type.
+    mode.is_some_and(|mode| mode & TYPE == wanted)
 }
 
 /// Finds a file, writes where it is into the record, and says what holds for it: a [`Said`].
@@ -169,7 +216,17 @@ extern "C" fn file_look(slot: u32, automaton: u32, second: u32) -> u64 {
     let Some(trail) = Trail::of(slot) else { return Said::closed(Reason::Limit).0 };
     let end = trail::find(slot, automaton);
     let said = weigh(trail, end);
-    let found = end == End::Found as u64;
+    file_spell(slot, second, u32::from(end == End::Found as u64));
+    said.0
+}
+
+/// Writes into the record where the file is, and behind it its path. `found` is 1 where its
+/// file system has a place.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(super) extern "C" fn file_spell(slot: u32, second: u32, found: u32) -> u64 {
+    let Some(trail) = Trail::of(slot) else { return 0 };
+    let found = found != 0;
     let stop = trail.stops[cut(trail.which, PLACES as u32 - 1)];
     let mut at = Where {
         place: if found { stop.place } else { 0 },
@@ -192,7 +249,7 @@ extern "C" fn file_look(slot: u32, automaton: u32, second: u32) -> u64 {
     } else {
         trail.record.other = at;
     }
-    said.0
+    0
 }
 
 /// What holds for a file that was found. In which of its places, stands in `which`.
@@ -201,6 +258,7 @@ fn weigh(trail: &mut Trail, end: u64) -> Said {
     let exec = trail.need & needs::EXEC != 0;
     let memory = exec && trail.exec & program::MEMORY_ALLOWED == 0;
     trail.which = 0;
+    trail.secret = 0;
     if trail.need & needs::NEVER != 0 {
         return Said::closed(Reason::Mount);
     }
@@ -221,6 +279,7 @@ fn weigh(trail: &mut Trail, end: u64) -> Said {
         if at >= trail.stopped {
             break;
         }
+        trail.secret |= trail.nodes[cut(at, PLACES as u32 - 1)].flags & path::flag::SECRET;
         let new = rights(trail, at);
         if new.0 > said.0 {
             trail.which = at;
@@ -317,14 +376,15 @@ extern "C" fn file_letter(slot: u32, step: u32) -> u64 {
 
 /// Hands over the record, which lies before the paths.
 #[inline(always)]
-fn tell(trail: &mut Trail, label: &TaskLabel, ground: &Ground, said: Said, ring: Ring) {
+pub(super) fn tell(trail: &mut Trail, label: &TaskLabel, ground: &Ground, said: Said, ring: Ring) {
     let reason = said.reason();
     if reason == Reason::Limit as u8 || reason == Reason::Malformed as u8 {
         emit::count(Kind::File, Count::Error);
     }
     let record = &mut trail.record;
     let cut_short = if record.file.len == 0 { flag::PATH_CUT } else { 0 };
-    record.header = emit::header(Kind::File, label, ground.flags() | cut_short);
+    let taints = if trail.secret == 0 { 0 } else { flag::TAINTS };
+    record.header = emit::header(Kind::File, label, ground.flags() | cut_short | taints);
     record.verdict = said.verdict();
     record.reason = reason;
     record.rule = said.rule();
@@ -346,21 +406,7 @@ const fn is_routine(deed: Deed) -> bool {
 
 /// Whether the same was told a short while ago.
 #[inline(always)]
-fn was_told(trail: &Trail, label: &TaskLabel, deed: Deed) -> bool {
-    let (len, name) = trail::name_of(trail.file).unwrap_or((0, 0));
-    let key = Told {
-        session: label.session,
-        entry: trail.file,
-        name: name ^ u64::from(len) << 56,
-        deed: deed as u64,
-    };
-    // SAFETY: the helper has no preconditions.
-    let now = unsafe { bpf_ktime_get_boot_ns() };
-    // SAFETY: a number, copied at once.
-    if unsafe { RECENT.get(key) }.is_some_and(|then| now.wrapping_sub(*then) < WINDOW) {
-        return true;
-    }
-    // Without room for it, it is told again.
-    let _ = RECENT.insert(key, now, 0);
-    false
+pub(super) fn was_told(trail: &Trail, label: &TaskLabel, deed: u64) -> bool {
+    let name = trail::spelling_of(trail.file).unwrap_or(0);
+    recent::was_told(&Told { session: label.session, entry: trail.file, name, deed })
 }

@@ -5,9 +5,11 @@
 //! its own, from which nothing propagates. Anywhere else it would give files other paths.
 
 use agentguard_common::file::{Deed, needs};
+use agentguard_common::host::Power;
 use agentguard_common::session::TaskLabel;
 
 use super::files;
+use super::host_file::{self, Owner};
 use crate::kernel::{MOUNT_NAMESPACE_OWNER, NS_LEVEL, NSPROXY_MOUNTS, TASK_NSPROXY, member, probe};
 use crate::session;
 
@@ -16,6 +18,10 @@ use crate::session;
 pub(super) fn decide(label: &TaskLabel, entry: *const u8) -> i32 {
     if is_own() {
         return super::PASS;
+    }
+    // Without rules on paths, a policy may open it.
+    if session::entry(label).is_some_and(|entry| entry.files == 0) {
+        return host_file::decide(label, entry, Deed::Mount, Owner::Host(Power::Mount), false);
     }
     files::decide(label, entry, Deed::Mount, needs::NEVER).answer()
 }

@@ -7,8 +7,8 @@ use agentguard_common::net::{self, Sockaddr};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::PASS;
 use super::egress::{self, Asked};
-use super::{PASS, REFUSE};
 use crate::session;
 
 #[lsm(hook = "socket_connect")]
@@ -25,10 +25,10 @@ fn socket_connect(ctx: LsmContext) -> i32 {
     let asked = match unsafe { egress::address(ctx.arg(1), len) } {
         // Takes a connection back; there is nowhere to go.
         Some((Sockaddr::Unspecified, _)) if net_socket(socket.family) => return PASS,
-        Some((address, _)) => Asked { address, socket },
-        None => Asked { address: Sockaddr::Malformed, socket },
+        Some((address, _)) => Asked::of(address, socket),
+        None => Asked::of(Sockaddr::Malformed, socket),
     };
-    if egress::decide(Kind::Connect, &label, &asked) { PASS } else { REFUSE }
+    super::answer(egress::decide(Kind::Connect, &label, &asked))
 }
 
 #[inline(always)]

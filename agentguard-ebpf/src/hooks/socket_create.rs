@@ -7,8 +7,8 @@ use agentguard_common::net::{self, Sockaddr};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::PASS;
 use super::egress::{self, Asked, Socket};
-use super::{PASS, REFUSE};
 use crate::session;
 
 #[lsm(hook = "socket_create")]
@@ -24,6 +24,6 @@ fn socket_create(ctx: LsmContext) -> i32 {
         return PASS;
     }
     let socket = Socket { family, protocol, kind, sock: core::ptr::null() };
-    let asked = Asked { address: Sockaddr::Other(family), socket };
-    if egress::decide(Kind::Socket, &label, &asked) { PASS } else { REFUSE }
+    let asked = Asked::of(Sockaddr::Other(family), socket);
+    super::answer(egress::decide(Kind::Socket, &label, &asked))
 }

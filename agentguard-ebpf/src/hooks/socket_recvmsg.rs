@@ -4,8 +4,8 @@
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::PASS;
 use super::egress;
-use super::{PASS, REFUSE};
 use crate::session;
 
 #[lsm(hook = "socket_recvmsg")]
@@ -13,5 +13,5 @@ fn socket_recvmsg(ctx: LsmContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     // SAFETY: the hook's first argument is the `struct socket`.
     let socket = unsafe { egress::socket(ctx.arg(0)) };
-    if egress::decide_foreign(&label, &socket) { PASS } else { REFUSE }
+    super::answer(egress::decide_foreign(&label, &socket))
 }

@@ -62,7 +62,7 @@ fn socket_sendmsg(ctx: LsmContext) -> i32 {
             Some((address, _)) => address,
             None => Sockaddr::Malformed,
         };
-        (Kind::Send, Asked { address, socket })
+        (Kind::Send, Asked::of(address, socket))
     };
     let kind = opaque::number(kind as u64, label.session);
     if !egress::decide_as(kind, &label, &asked) {

@@ -7,7 +7,7 @@ use agentguard_common::steering;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::{PASS, REFUSE, egress, plain};
+use super::{PASS, egress, plain};
 use crate::session;
 
 #[lsm(hook = "socket_setsockopt")]
@@ -21,5 +21,5 @@ fn socket_setsockopt(ctx: LsmContext) -> i32 {
     // SAFETY: the hook's first argument is the `struct socket`.
     let socket = unsafe { egress::socket(ctx.arg(0)) };
     let inet = matches!(socket.family, net::AF_INET | net::AF_INET6);
-    if !inet || plain::refuse(Kind::Option, &label, pair(level, name)) { PASS } else { REFUSE }
+    super::answer(!inet || plain::refuse(Kind::Option, &label, pair(level, name)))
 }

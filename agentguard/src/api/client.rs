@@ -73,31 +73,68 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Remote`] where the daemon refuses.
-    pub fn events(&self, request: &Request, mut take: impl FnMut(&str) -> bool) -> Result<()> {
+    pub fn events(self, request: &Request, mut take: impl FnMut(&str) -> bool) -> Result<()> {
+        let mut listener = self.listen(request)?;
+        while let Some(line) = listener.line()? {
+            if !take(&line) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for events. When this returns, none of those to come is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Remote`] where the daemon refuses.
+    pub fn listen(self, request: &Request) -> Result<Listener> {
         let mut line =
             serde_json::to_vec(request).map_err(|error| Error::Protocol(error.to_string()))?;
         line.push(b'\n');
         wire::send(&self.socket, &line, None).map_err(Error::system("ask the daemon"))?;
-        let mut reader = BufReader::new(&self.socket);
-        let mut first = true;
-        loop {
-            let mut line = String::new();
-            let read = reader.by_ref().take(LINE_LIMIT as u64).read_line(&mut line);
-            if read.map_err(Error::system("read events"))? == 0 {
-                return Ok(());
-            }
-            if std::mem::take(&mut first) {
-                match serde_json::from_str(&line) {
-                    Ok(Response::Events) => continue,
-                    Ok(Response::Error { message, code }) => {
-                        return Err(Error::Remote { message, code });
-                    }
-                    _ => return Err(Error::Protocol(line)),
-                }
-            }
-            if !take(line.trim_end()) {
-                return Ok(());
-            }
+        let mut listener = Listener { reader: BufReader::new(self.socket) };
+        let answer = listener.line()?.unwrap_or_default();
+        match serde_json::from_str(&answer) {
+            Ok(Response::Events) => Ok(listener),
+            Ok(Response::Error { message, code }) => Err(Error::Remote { message, code }),
+            _ => Err(Error::Protocol(answer)),
         }
+    }
+}
+
+/// The reading end of the daemon's events.
+pub struct Listener {
+    reader: BufReader<UnixStream>,
+}
+
+impl Listener {
+    /// The next event; `None` where the daemon has closed the connection, or said nothing for
+    /// as long as [`Listener::patience`] is.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection broke.
+    pub fn line(&mut self) -> Result<Option<String>> {
+        let mut line = String::new();
+        match self.reader.by_ref().take(LINE_LIMIT as u64).read_line(&mut line) {
+            Ok(0) => Ok(None),
+            Ok(_) => {
+                line.truncate(line.trim_end().len());
+                Ok(Some(line))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(Error::system("read events")(error)),
+        }
+    }
+
+    /// How long the next event may take. For ever, where this was never called.
+    ///
+    /// # Errors
+    ///
+    /// Where that cannot be set.
+    pub fn patience(&self, time: std::time::Duration) -> Result<()> {
+        let set = self.reader.get_ref().set_read_timeout(Some(time));
+        set.map_err(Error::system("wait for events"))
     }
 }

@@ -7,7 +7,7 @@ mod protocol;
 mod server;
 mod wire;
 
-pub use client::Client;
+pub use client::{Client, Listener};
 pub use protocol::{Asked, Request, Response, Row};
 pub use server::serve;
 

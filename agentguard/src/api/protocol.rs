@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::session::Session;
+use crate::session::{Session, Usage};
 use crate::why::Explanation;
 
 /// The longest line either side accepts, in bytes.
@@ -31,6 +31,21 @@ pub enum Request {
         /// The caller's `TRACEPARENT`.
         traceparent: Option<String>,
     },
+    /// Begin a session that nothing is refused to, to learn a policy from what it does. The
+    /// answer is as for `Run`.
+    Learn {
+        /// The agent; no policy need declare it.
+        agent: String,
+        /// The directory that it works in.
+        workspace: String,
+        /// Resolvers whose questions are to be read, besides the host's.
+        #[serde(default)]
+        resolvers: Vec<std::net::IpAddr>,
+        /// The command, for people to read.
+        command: Vec<String>,
+        /// The caller's `TRACEPARENT`.
+        traceparent: Option<String>,
+    },
     /// Make the process, whose pidfd comes with this line, the first of the
     /// session that was begun on this connection.
     Enrol,
@@ -43,6 +58,31 @@ pub enum Request {
     Ps {
         /// Those that ended too.
         all: bool,
+        /// With what they use.
+        #[serde(default)]
+        detail: bool,
+    },
+    /// Change limits of a session.
+    Limit {
+        /// Its id.
+        session: String,
+        /// The limits: what each is called, and what it is to be; `none` takes it off.
+        limits: Vec<(String, String)>,
+    },
+    /// Hold a session.
+    Pause {
+        /// Its id.
+        session: String,
+    },
+    /// Take the mark of a secret that was read off a session.
+    Clear {
+        /// Its id.
+        session: String,
+    },
+    /// Let a session go on that is held.
+    Resume {
+        /// Its id.
+        session: String,
     },
     /// End a session.
     Kill {
@@ -89,7 +129,7 @@ pub enum Asked {
 }
 
 /// What the daemon answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
     /// The session has begun.
@@ -98,6 +138,8 @@ pub enum Response {
         session: String,
         /// What `TRACEPARENT` is to be in its environment.
         traceparent: String,
+        /// What `AGENTGUARD_NOTICE` is to be there: a file that tells the session about itself.
+        notice: String,
     },
     /// The process is in the session, and guarded from now on.
     Enrolled,
@@ -110,6 +152,30 @@ pub enum Response {
     Sessions {
         /// One each.
         sessions: Vec<Row>,
+    },
+    /// The session is held.
+    Paused {
+        /// Its id.
+        session: String,
+        /// Whether all of its processes stand still already.
+        still: bool,
+    },
+    /// The mark is off.
+    Cleared {
+        /// The session's id.
+        session: String,
+    },
+    /// The session goes on.
+    Resumed {
+        /// Its id.
+        session: String,
+    },
+    /// The session's limits are these now.
+    Limited {
+        /// Its id.
+        session: String,
+        /// They, in words.
+        limits: String,
     },
     /// The session has no processes any more.
     Killed {
@@ -133,6 +199,9 @@ pub enum Response {
         agents: usize,
         /// How many sessions run.
         sessions: usize,
+        /// How many records the kernel could not hand over, since its programs were loaded.
+        #[serde(default)]
+        lost: u64,
     },
     /// It did not work.
     Error {
@@ -144,11 +213,14 @@ pub enum Response {
 }
 
 /// A session in a list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// The session.
     #[serde(flatten)]
     pub session: Session,
     /// How many tasks (threads included) it has.
     pub tasks: u64,
+    /// What it uses, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }

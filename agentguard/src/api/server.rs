@@ -12,18 +12,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::peer::Peer;
 use super::protocol::{Asked, LINE_LIMIT, Request, Response, Row};
 use super::wire;
-use crate::daemon::{Daemon, Given};
+use crate::daemon::{Begun, Daemon, Given, Watched};
 use crate::error::{Error, Result};
 use crate::event::Class;
+use crate::session::Session;
 use crate::sink::Sent;
 use crate::why::Explanation;
-
-/// How long a `kill` waits for the last process to be gone.
-const KILL_PATIENCE: Duration = Duration::from_secs(60);
-/// How often it looks.
-const KILL_PAUSE: Duration = Duration::from_millis(2);
-/// How many times running it must find nothing: see [`crate::session::Doomed::kill`].
-const KILL_CALM: u32 = 2;
 
 /// Serves until the listener fails for good.
 pub async fn serve(listener: UnixListener, daemon: Rc<Daemon>) {
@@ -104,20 +98,15 @@ impl Connection {
     ) -> Result<Answer> {
         match request {
             Request::Run { agent, workspace, named, set, command, traceparent } => {
-                peer.must_be_unguarded()?;
-                if self.begun.is_some() {
-                    return Err(Error::Refused("this connection has its session already".into()));
-                }
-                let begun = self.daemon.begin(
-                    peer.uid,
-                    &agent,
-                    Given { workspace: workspace.into(), named, variables: set },
-                    command,
-                    traceparent.as_deref(),
-                )?;
-                self.begun = Some(begun.session.number);
-                let (session, traceparent) = (begun.session.id, begun.traceparent);
-                Ok(Answer::WithFd(Response::Begun { session, traceparent }, begun.cgroup.into()))
+                self.must_be_free(peer)?;
+                let given = Given { workspace: workspace.into(), named, variables: set };
+                let traceparent = traceparent.as_deref();
+                self.begun(self.daemon.begin(peer.uid, &agent, given, command, traceparent)?)
+            }
+            Request::Learn { agent, workspace, resolvers, command, traceparent } => {
+                self.must_be_free(peer)?;
+                let what = Watched { agent, workspace, resolvers, command };
+                self.begun(self.daemon.begin_learning(peer.uid, what, traceparent.as_deref())?)
             }
             Request::Enrol => {
                 peer.must_be_unguarded()?;
@@ -132,8 +121,40 @@ impl Connection {
                 let killed = self.daemon.fate(&session, |owner| peer.may_touch(owner));
                 Ok(Answer::Line(Response::Fate { killed }))
             }
-            Request::Ps { all } => {
-                Ok(Answer::Line(Response::Sessions { sessions: self.rows(peer, all)? }))
+            Request::Ps { all, detail } => {
+                Ok(Answer::Line(Response::Sessions { sessions: self.rows(peer, all, detail)? }))
+            }
+            Request::Limit { session, limits } => {
+                let session = self.own(peer, &session)?;
+                // The policy's limits hold for those who start sessions, too.
+                if peer.uid != 0 {
+                    return Err(Error::NotRoot { what: "agentguard limit" });
+                }
+                let session = self.daemon.limit(session.number, &limits, peer.uid)?;
+                let limits = session.limits.to_string();
+                Ok(Answer::Line(Response::Limited { session: session.id, limits }))
+            }
+            Request::Pause { session } => {
+                let session = self.own(peer, &session)?;
+                let why = format!("paused by user {}", peer.uid);
+                let still = self.daemon.pause(session.number, &why).await?;
+                Ok(Answer::Line(Response::Paused { session: session.id, still }))
+            }
+            Request::Resume { session } => {
+                let session = self.own(peer, &session)?;
+                let who = format!("resumed by user {}", peer.uid);
+                self.daemon.resume(session.number, &who)?;
+                Ok(Answer::Line(Response::Resumed { session: session.id }))
+            }
+            Request::Clear { session } => {
+                let session = self.own(peer, &session)?;
+                // What the policy says of secrets holds for those who start sessions, too.
+                if peer.uid != 0 {
+                    return Err(Error::NotRoot { what: "agentguard clear" });
+                }
+                let who = format!("cleared by user {}", peer.uid);
+                let session = self.daemon.clear(session.number, &who)?;
+                Ok(Answer::Line(Response::Cleared { session: session.id }))
             }
             Request::Kill { session } => self.kill(peer, &session).await,
             Request::Events { follow, activity, session } => {
@@ -147,8 +168,27 @@ impl Connection {
         }
     }
 
-    fn rows(&self, peer: &Peer, all: bool) -> Result<Vec<Row>> {
-        let mut rows = self.daemon.rows(all)?;
+    /// Refuses a second session on one connection, and guarded processes.
+    fn must_be_free(&self, peer: &Peer) -> Result<()> {
+        peer.must_be_unguarded()?;
+        match self.begun {
+            None => Ok(()),
+            Some(_) => Err(Error::Refused("this connection has its session already".into())),
+        }
+    }
+
+    fn begun(&mut self, begun: Begun) -> Result<Answer> {
+        self.begun = Some(begun.session.number);
+        let response = Response::Begun {
+            session: begun.session.id,
+            traceparent: begun.traceparent,
+            notice: begun.notice.display().to_string(),
+        };
+        Ok(Answer::WithFd(response, begun.cgroup.into()))
+    }
+
+    fn rows(&self, peer: &Peer, all: bool, detail: bool) -> Result<Vec<Row>> {
+        let mut rows = self.daemon.rows(all, detail)?;
         rows.retain(|row| match peer.label {
             // A guarded process sees its own session and no other.
             Some(label) => row.session.number == label.session,
@@ -180,31 +220,19 @@ impl Connection {
         }
     }
 
-    async fn kill(&self, peer: &Peer, id: &str) -> Result<Answer> {
+    /// A session that the peer may change.
+    fn own(&self, peer: &Peer, id: &str) -> Result<Session> {
         let session = self.daemon.find(id)?;
-        if !peer.may_touch(session.uid) {
-            return Err(Error::Refused(format!("session {} belongs to another user", session.id)));
+        if peer.may_touch(session.uid) {
+            return Ok(session);
         }
+        Err(Error::Refused(format!("session {} belongs to another user", session.id)))
+    }
+
+    async fn kill(&self, peer: &Peer, id: &str) -> Result<Answer> {
+        let session = self.own(peer, id)?;
         let why = format!("killed by user {}", peer.uid);
-        let doomed = self.daemon.end(session.number, &why)?;
-        let killed = tokio::time::timeout(KILL_PATIENCE, async {
-            let mut calm = 0;
-            while calm < KILL_CALM {
-                calm = if doomed.kill(self.daemon.tables())? { calm + 1 } else { 0 };
-                tokio::time::sleep(KILL_PAUSE).await;
-            }
-            Ok::<(), Error>(())
-        });
-        match killed.await {
-            Ok(done) => done?,
-            Err(_) => {
-                return Err(Error::Refused(format!(
-                    "processes of session {} are still being ended; they can do nothing any more",
-                    session.id
-                )));
-            }
-        }
-        self.daemon.emptied(session.number);
+        self.daemon.kill(session.number, &session.id, &why).await?;
         Ok(Answer::Line(Response::Killed { session: session.id }))
     }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use crate::doctor::{Trial, TrialOutcome, trials};
+use crate::doctor::{Names, Trial, TrialOutcome, names, trials};
 use crate::error::{Error, Result};
 use crate::kernel::{self, Pins, Tables, Temporary};
 
@@ -27,10 +27,11 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode> {
         let temporary = Temporary::load()?;
         (trials(temporary.tables())?, None)
     };
+    let names = names();
     if arguments.json {
-        print_json(&tried)?;
+        print_json(&tried, &names);
     } else {
-        print_text(&tried, tables.as_ref())?;
+        print_text(&tried, &names, tables.as_ref())?;
     }
     match tried.iter().any(|trial| matches!(trial.outcome, TrialOutcome::Open(_))) {
         true => Err(Error::Unhealthy),
@@ -38,17 +39,17 @@ pub(super) fn doctor(arguments: &DoctorArguments) -> Result<ExitCode> {
     }
 }
 
-fn print_json(tried: &[Trial]) -> Result<()> {
+fn print_json(tried: &[Trial], names: &Names) {
     let text = serde_json::json!({
         "kernel": release(),
         "lsm": kernel::lsm_list().ok(),
         "trials": tried,
+        "names": names,
     });
     println!("{text:#}");
-    Ok(())
 }
 
-fn print_text(tried: &[Trial], tables: Option<&Tables>) -> Result<()> {
+fn print_text(tried: &[Trial], names: &Names, tables: Option<&Tables>) -> Result<()> {
     println!(
         "kernel {}, security modules {}",
         release(),
@@ -66,6 +67,7 @@ fn print_text(tried: &[Trial], tables: Option<&Tables>) -> Result<()> {
         };
         println!("{mark:<9} {:<40} {}{note}", trial.what, trial.mechanism);
     }
+    print_names(names);
     let Some(tables) = tables else { return Ok(()) };
     println!("\n{:<16} {:>12} {:>12} {:>12} {:>12}", "RECORDS", "seen", "sent", "lost", "error");
     for counters in tables.counters()?.chunks(4) {
@@ -75,6 +77,25 @@ fn print_text(tried: &[Trial], tables: Option<&Tables>) -> Result<()> {
         println!("{kind:<16} {}", numbers.join(" "));
     }
     Ok(())
+}
+
+/// How names are looked up on this host, and what sessions cannot use of that.
+fn print_names(names: &Names) {
+    println!("\nNAMES");
+    for resolver in &names.resolvers {
+        let answer = match (resolver.answered, &resolver.failed) {
+            (Some(time), _) => format!("answered a trial question in {time} ms"),
+            (None, Some(why)) => format!("did not answer a trial question: {why}"),
+            (None, None) => "was not tried".into(),
+        };
+        println!("resolver  {:<40} {answer}", resolver.address);
+    }
+    for note in &names.notes {
+        println!("{:<9} {}", if note.works { "note" } else { "CHANGE" }, note.what);
+        if let Some(mend) = &note.mend {
+            println!("          = {mend}");
+        }
+    }
 }
 
 fn release() -> String {

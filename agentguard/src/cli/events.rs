@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::sessions::printable;
 use crate::api::{Client, Request};
 use crate::error::{Error, Result};
+use crate::event::Event;
 
 #[derive(Debug, Args)]
 pub(super) struct EventsArguments {
@@ -23,13 +24,20 @@ pub(super) struct EventsArguments {
     /// while following is seen
     #[arg(long)]
     activity: bool,
+    /// Print the JSON Schema of the JSON lines, and no events
+    #[arg(long, conflicts_with_all = ["follow", "json", "activity", "session"])]
+    schema: bool,
     /// Only this session's (an id, or the beginning of one)
     #[arg(long, value_name = "ID")]
     session: Option<String>,
 }
 
 pub(super) fn events(arguments: EventsArguments, socket: &Path) -> Result<ExitCode> {
-    let EventsArguments { follow, json, activity, session } = arguments;
+    let EventsArguments { follow, json, activity, schema, session } = arguments;
+    if schema {
+        println!("{:#}", Event::schema());
+        return Ok(ExitCode::SUCCESS);
+    }
     let request = Request::Events { follow, activity, session };
     let mut out = std::io::stdout();
     let mut failed = None;

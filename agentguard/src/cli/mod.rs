@@ -1,13 +1,18 @@
 //! The command line: what each command is called, what it takes, and which
 //! function does it.
 
+mod audit;
+mod config;
 mod doctor;
 mod events;
+mod learn;
+mod limits;
 mod load;
 mod manual;
 mod policy;
 mod run;
 mod sessions;
+mod top;
 mod why;
 
 use std::path::PathBuf;
@@ -17,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use nix::sys::signal::{SigHandler, Signal, signal};
 
 use crate::api::SOCKET;
+use crate::config::Settings;
 use crate::daemon;
 use crate::error::Result;
 
@@ -52,10 +58,23 @@ enum Command {
     Daemon(DaemonArguments),
     /// Run a command as an agent
     Run(run::RunArguments),
+    /// Run a command with nothing refused to it, and write a policy from what it did
+    Learn(learn::LearnArguments),
     /// List sessions
     Ps(sessions::PsArguments),
+    /// Watch sessions, and what they use
+    Top(top::TopArguments),
     /// End a session and every process of it
-    Kill(sessions::KillArguments),
+    Kill(sessions::SessionArguments),
+    /// Hold a session: its processes stand still until it is resumed
+    Pause(sessions::SessionArguments),
+    /// Let a session go on that is held
+    Resume(sessions::SessionArguments),
+    /// Let a session reach again what its policy keeps from it because it has read a secret
+    /// (needs root)
+    Clear(sessions::SessionArguments),
+    /// Change what a running session may use: memory, CPU, … (needs root)
+    Limit(limits::LimitArguments),
     /// Show what was decided
     Events(events::EventsArguments),
     /// Say why something was refused, and what would allow it
@@ -63,6 +82,12 @@ enum Command {
     /// Check and explain policy files; needs neither root nor a daemon
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Check whether the audit log is as it was written
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
+    /// Check the daemon's configuration file; needs neither root nor a daemon
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Say what is enforced on this host, by trying it (needs root)
     Doctor(doctor::DoctorArguments),
     /// Take the kernel programs off; sessions are no longer guarded (needs root)
@@ -91,12 +116,16 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct DaemonArguments {
+    /// The configuration file [default: /etc/agentguard/agentguard.yaml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Directory of policy files (*.yaml)
     #[arg(long, value_name = "DIR", default_value = "/etc/agentguard/policies")]
     policies: PathBuf,
-    /// The JSON log; `-` for standard output
-    #[arg(long, value_name = "FILE", default_value = "/var/log/agentguard/events.jsonl")]
-    log: PathBuf,
+    /// The JSON log; `-` for standard output [default: what the configuration says, or
+    /// /var/log/agentguard/events.jsonl]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     /// Put activity (exec, fork, exit) into the log too
     #[arg(long)]
     log_activity: bool,
@@ -113,7 +142,7 @@ struct DaemonArguments {
 pub fn run() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let socket = arguments.socket;
-    if !matches!(arguments.command, Command::Daemon(_) | Command::Run(_)) {
+    if !matches!(arguments.command, Command::Daemon(_) | Command::Run(_) | Command::Learn(_)) {
         // A reader that has seen enough ends us quietly, as it does other commands.
         // SAFETY: the default disposition runs no code of ours.
         let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
@@ -121,10 +150,18 @@ pub fn run() -> Result<ExitCode> {
     match arguments.command {
         Command::Daemon(arguments) => start_daemon(arguments, socket),
         Command::Run(arguments) => run::run(arguments, &socket),
+        Command::Learn(arguments) => learn::learn(arguments, &socket),
         Command::Ps(arguments) => sessions::ps(&arguments, &socket),
+        Command::Top(arguments) => top::top(&arguments, &socket),
+        Command::Limit(arguments) => limits::limit(arguments, &socket),
+        Command::Pause(arguments) => sessions::pause(&arguments, &socket),
+        Command::Clear(arguments) => sessions::clear(&arguments, &socket),
+        Command::Resume(arguments) => sessions::resume(&arguments, &socket),
         Command::Kill(arguments) => sessions::kill(&arguments, &socket),
         Command::Events(arguments) => events::events(arguments, &socket),
         Command::Why(arguments) => why::why(arguments, &socket),
+        Command::Audit(command) => audit::audit(&command),
+        Command::Config(command) => config::config(&command),
         Command::Policy(command) => policy::policy(&command),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Unload(arguments) => load::unload(&arguments, &socket),
@@ -142,8 +179,9 @@ fn start_daemon(arguments: DaemonArguments, socket: PathBuf) -> Result<ExitCode>
     let filter = tracing_subscriber::EnvFilter::try_from_env("AGENTGUARD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let DaemonArguments { policies, log, log_activity, state } = arguments;
-    daemon::run(&daemon::Config { socket, policies, state, log, log_activity })?;
+    let DaemonArguments { config, policies, log, log_activity, state } = arguments;
+    let settings = Settings::load(config.as_deref())?;
+    daemon::run(&daemon::Config { socket, policies, state, log, log_activity, settings })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::run::variable;
-use crate::error::Result;
-use crate::policy::{self, Bindings, Policy, PolicySet};
+use crate::error::{Error, Result};
+use crate::policy::{self, Bindings, Difference, EgressRule, Policy, PolicySet};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
@@ -38,6 +38,17 @@ pub(super) enum PolicyCommand {
         #[arg(long, value_name = "NAME=PATH", value_parser = variable)]
         set: Vec<(String, String)>,
     },
+    /// Say how two policies differ, and where that makes another verdict. Exits with 1 where
+    /// they do
+    Diff {
+        /// The old one
+        old: PathBuf,
+        /// The new one
+        new: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of policy files
     Schema,
 }
@@ -57,6 +68,7 @@ pub(super) fn policy(command: &PolicyCommand) -> Result<ExitCode> {
             };
             test(policy, cases, &given)
         }
+        PolicyCommand::Diff { old, new, json } => diff(old, new, *json),
         PolicyCommand::Schema => {
             println!("{:#}", policy::schema());
             Ok(ExitCode::SUCCESS)
@@ -76,22 +88,47 @@ fn check(paths: &[PathBuf]) -> Result<ExitCode> {
         }
     }
     for policy in set.iter() {
-        let compiled = policy.compile()?;
-        let paths = policy.check_paths()?;
-        let paths = paths.map(|paths| {
-            let (rules, edges, rows) = (policy.path_rules(), paths.edges(), paths.rows());
-            format!(", {rules} rules on paths, {edges} edges, {rows} rows")
-        });
-        println!(
-            "{}: agent {}, {} egress rules, {} kernel entries{}",
-            policy.path.display(),
-            policy.agent,
-            policy.egress.rules.len(),
-            compiled.egress.len(),
-            paths.unwrap_or_default(),
-        );
+        println!("{}", checked(policy)?);
     }
+    let policies = set.len();
+    println!("{policies} {} in order", if policies == 1 { "policy is" } else { "policies are" });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What was checked of a policy, in numbers.
+fn checked(policy: &Policy) -> Result<String> {
+    let compiled = policy.compile()?;
+    let rules = &policy.egress.rules;
+    let count = |of: fn(&EgressRule) -> usize| rules.iter().map(of).sum::<usize>();
+    let (networks, names) = (count(|rule| rule.networks.len()), count(|rule| rule.names.len()));
+    let sockets = count(|rule| rule.sockets.len());
+    let mut text = format!(
+        "{}: agent {}, {} egress rules ({networks} networks, {names} names, {sockets} unix sockets), \
+         {} kernel entries",
+        policy.path.display(),
+        policy.agent,
+        rules.len(),
+        compiled.egress.len() + compiled.names.len() + compiled.sockets.len(),
+    );
+    if let Some(paths) = policy.check_paths()? {
+        let (rules, edges, rows) = (policy.path_rules(), paths.edges(), paths.rows());
+        let secrets = policy.secrets.len();
+        text += &format!(", {rules} rules on paths, {secrets} secrets, {edges} edges, {rows} rows");
+    }
+    Ok(text)
+}
+
+fn diff(old: &Path, new: &Path, json: bool) -> Result<ExitCode> {
+    let found = Difference::of(&Policy::load(old)?, &Policy::load(new)?)?;
+    if json {
+        let text = serde_json::to_string(&found);
+        println!("{}", text.map_err(|error| Error::Protocol(error.to_string()))?);
+    } else if found.is_empty() {
+        println!("the two say the same");
+    } else {
+        print!("{found}");
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn test(path: &Path, cases: &Path, given: &Bindings) -> Result<ExitCode> {
@@ -111,4 +148,19 @@ fn test(path: &Path, cases: &Path, given: &Bindings) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_checked_is_counted() {
+        let text = "version: 1\nagent: a\negress:\n  rules:\n    - allow: [a.test, '*.b.test', 10.0.0.1, 'unix:/x']\nfiles:\n  rules:\n    - deny: [/x, /y]\nsecrets: [/z]\n";
+        let policy = Policy::parse(Path::new("p.yaml"), text.as_bytes()).unwrap();
+        let said = checked(&policy).unwrap();
+        let start = "p.yaml: agent a, 1 egress rules (1 networks, 2 names, 1 unix sockets), ";
+        assert!(said.starts_with(start), "{said}");
+        assert!(said.contains(", 1 rules on paths, 1 secrets, "), "{said}");
+    }
 }

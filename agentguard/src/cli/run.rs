@@ -23,8 +23,13 @@ use crate::api::{Client, Request, Response};
 use crate::error::{Error, Result};
 use crate::policy::is_variable;
 
-mod wait;
+pub(super) mod wait;
 
+/// What is added to the command's environment: its session, what it is told about itself, and
+/// what ties it to traces.
+const SESSION: &str = "AGENTGUARD_SESSION";
+const NOTICE: &str = "AGENTGUARD_NOTICE";
+const TRACEPARENT: &str = "TRACEPARENT";
 /// How much of a command the daemon is told: the rest is for the command alone.
 const TOLD_ARGUMENTS: usize = 64;
 const TOLD_CHARACTERS: usize = 256;
@@ -55,11 +60,28 @@ pub(super) fn run(arguments: RunArguments, socket: &Path) -> Result<ExitCode> {
         named,
         set: arguments.set.into_iter().collect(),
         command: told(&arguments.command),
-        traceparent: std::env::var("TRACEPARENT").ok(),
+        traceparent: std::env::var(TRACEPARENT).ok(),
     };
-    let (answer, cgroup) = client.ask(&request, None)?;
-    let Response::Begun { session, traceparent } = answer else { return Err(unexpected(&answer)) };
-    let program = Program::new(&arguments.command, &session, &traceparent)?;
+    let (session, pid) = start(&client, &request, &arguments.command, |_| Ok(()))?;
+    let status = wait::for_command(pid)?;
+    wait::pass_on(status, || fate(&client, socket, session))
+}
+
+/// Begins the session that is asked for, and starts the command in it. `ready` is called with
+/// the session's id when the command's process is in it, and has not executed anything yet.
+/// Signals are held back from here on.
+pub(super) fn start(
+    client: &Client,
+    request: &Request,
+    command: &[std::ffi::OsString],
+    ready: impl FnOnce(&str) -> Result<()>,
+) -> Result<(String, Pid)> {
+    let (answer, cgroup) = client.ask(request, None)?;
+    let Response::Begun { session, traceparent, notice } = answer else {
+        return Err(unexpected(&answer));
+    };
+    let environment = [(SESSION, session.as_str()), (TRACEPARENT, &traceparent), (NOTICE, &notice)];
+    let program = Program::new(command, &environment)?;
 
     // From here on signals wait until they can be passed on.
     let mask = SigSet::all().thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_SETMASK);
@@ -69,20 +91,22 @@ pub(super) fn run(arguments: RunArguments, socket: &Path) -> Result<ExitCode> {
         (Response::Enrolled, _) => {}
         (other, _) => return Err(unexpected(&other)),
     }
-    let pid = child.start(&program)?;
-    let status = wait::for_command(pid)?;
-    wait::pass_on(status, || {
-        let request = Request::Fate { session: session.clone() };
-        // The daemon may have been started anew since. With none, nobody knows.
-        let answer = client
-            .ask(&request, None)
-            .or_else(|_| Client::connect(socket)?.ask(&request, None))
-            .ok()?;
-        match answer.0 {
-            Response::Fate { killed: Some(why) } => Some(Error::Killed { session, why }),
-            _ => None,
-        }
-    })
+    ready(&session)?;
+    Ok((session, child.start(&program)?))
+}
+
+/// Why agentguard ended a session, if it did.
+pub(super) fn fate(client: &Client, socket: &Path, session: String) -> Option<Error> {
+    let request = Request::Fate { session: session.clone() };
+    // The daemon may have been started anew since. With none, nobody knows.
+    let answer = client
+        .ask(&request, None)
+        .or_else(|_| Client::connect(socket)?.ask(&request, None))
+        .ok()?;
+    match answer.0 {
+        Response::Fate { killed: Some(why) } => Some(Error::Killed { session, why }),
+        _ => None,
+    }
 }
 
 /// Reads `NAME=PATH`.
@@ -95,7 +119,8 @@ pub(super) fn variable(text: &str) -> std::result::Result<(String, String), Stri
     }
 }
 
-fn workspace(given: Option<PathBuf>) -> Result<PathBuf> {
+/// The directory that the agent works in, as it really is.
+pub(super) fn workspace(given: Option<PathBuf>) -> Result<PathBuf> {
     match given {
         None => std::env::current_dir().map_err(Error::system("find the current directory")),
         Some(path) => {
@@ -110,7 +135,8 @@ fn workspace(given: Option<PathBuf>) -> Result<PathBuf> {
     }
 }
 
-fn told(command: &[std::ffi::OsString]) -> Vec<String> {
+/// What the daemon is told of a command.
+pub(super) fn told(command: &[std::ffi::OsString]) -> Vec<String> {
     let shorten =
         |text: &std::ffi::OsString| text.to_string_lossy().chars().take(TOLD_CHARACTERS).collect();
     command.iter().take(TOLD_ARGUMENTS).map(shorten).collect()
@@ -125,18 +151,19 @@ struct Program {
 }
 
 impl Program {
-    fn new(command: &[std::ffi::OsString], session: &str, traceparent: &str) -> Result<Self> {
+    fn new(command: &[std::ffi::OsString], own: &[(&str, &str)]) -> Result<Self> {
         let text =
             |bytes: &[u8]| CString::new(bytes).map_err(|error| Error::Protocol(error.to_string()));
         let arguments = command.iter().map(|word| text(word.as_bytes())).collect::<Result<_>>()?;
         let mut environment = Vec::new();
         for (name, value) in std::env::vars_os() {
-            if name != "AGENTGUARD_SESSION" && name != "TRACEPARENT" {
+            if own.iter().all(|(own, _)| name != *own) {
                 environment.push(text(&[name.as_bytes(), b"=", value.as_bytes()].concat())?);
             }
         }
-        environment.push(text(format!("AGENTGUARD_SESSION={session}").as_bytes())?);
-        environment.push(text(format!("TRACEPARENT={traceparent}").as_bytes())?);
+        for (name, value) in own {
+            environment.push(text(format!("{name}={value}").as_bytes())?);
+        }
         let name =
             command.first().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Self { name, arguments, environment })

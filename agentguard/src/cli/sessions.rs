@@ -1,10 +1,11 @@
-//! `ps` and `kill`.
+//! `ps`, `pause`, `resume`, `clear` and `kill`.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Args;
 
+use super::limits::detail;
 use crate::api::{Client, Request, Response, Row};
 use crate::error::{Error, Result};
 
@@ -13,19 +14,23 @@ pub(super) struct PsArguments {
     /// Show sessions that ended a short while ago, too
     #[arg(long)]
     all: bool,
+    /// Show limits, what is used, and how much is waited for it
+    #[arg(long)]
+    detail: bool,
     /// Print JSON, one object for each session
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Args)]
-pub(super) struct KillArguments {
+pub(super) struct SessionArguments {
     /// The session's id, or a beginning of it that fits only one
     session: String,
 }
 
 pub(super) fn ps(arguments: &PsArguments, socket: &Path) -> Result<ExitCode> {
-    let (answer, _) = Client::connect(socket)?.ask(&Request::Ps { all: arguments.all }, None)?;
+    let request = Request::Ps { all: arguments.all, detail: arguments.detail || arguments.json };
+    let (answer, _) = Client::connect(socket)?.ask(&request, None)?;
     let Response::Sessions { sessions } = answer else { return Err(unexpected(&answer)) };
     if arguments.json {
         for row in &sessions {
@@ -40,7 +45,12 @@ pub(super) fn ps(arguments: &PsArguments, socket: &Path) -> Result<ExitCode> {
         "{:<12} {:<16} {:<9} {:>5} {:>7} {:>6} {:>8}  COMMAND",
         "SESSION", "AGENT", "STATE", "TASKS", "PID", "UID", "AGE"
     );
-    sessions.iter().for_each(print);
+    for row in &sessions {
+        print(row);
+        if arguments.detail {
+            detail(row).iter().for_each(|line| println!("    {}", printable(line)));
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -64,7 +74,7 @@ pub(super) fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }
 
-fn age(started: u64) -> String {
+pub(super) fn age(started: u64) -> String {
     let since = time::OffsetDateTime::now_utc().unix_timestamp_nanos() - i128::from(started);
     let seconds = since.max(0) / 1_000_000_000;
     match seconds {
@@ -74,7 +84,44 @@ fn age(started: u64) -> String {
     }
 }
 
-pub(super) fn kill(arguments: &KillArguments, socket: &Path) -> Result<ExitCode> {
+pub(super) fn pause(arguments: &SessionArguments, socket: &Path) -> Result<ExitCode> {
+    let request = Request::Pause { session: arguments.session.clone() };
+    match Client::connect(socket)?.ask(&request, None)?.0 {
+        Response::Paused { session, still: true } => {
+            println!("session {session} is held: none of its processes runs");
+            Ok(ExitCode::SUCCESS)
+        }
+        Response::Paused { session, still: false } => {
+            println!("session {session} is held; some of its processes still wait for a device");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn resume(arguments: &SessionArguments, socket: &Path) -> Result<ExitCode> {
+    let request = Request::Resume { session: arguments.session.clone() };
+    match Client::connect(socket)?.ask(&request, None)?.0 {
+        Response::Resumed { session } => {
+            println!("session {session} goes on");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn clear(arguments: &SessionArguments, socket: &Path) -> Result<ExitCode> {
+    let request = Request::Clear { session: arguments.session.clone() };
+    match Client::connect(socket)?.ask(&request, None)?.0 {
+        Response::Cleared { session } => {
+            println!("session {session} is cleared: its policy holds as before");
+            Ok(ExitCode::SUCCESS)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+pub(super) fn kill(arguments: &SessionArguments, socket: &Path) -> Result<ExitCode> {
     let request = Request::Kill { session: arguments.session.clone() };
     match Client::connect(socket)?.ask(&request, None)?.0 {
         Response::Killed { session } => {

@@ -2,6 +2,7 @@
 //! kernel began when it took a process into one.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use agentguard_common::event::{Header, Plain};
 use agentguard_common::verdict::Reason;
@@ -11,7 +12,7 @@ use super::{Daemon, State, requests};
 use crate::error::Result;
 use crate::event::{Outcome, now_since_boot};
 use crate::policy::{HostLinks, Policy};
-use crate::session::{Adopted, NewSession, Phase, Process, trace_id};
+use crate::session::{Adopted, NewSession, Phase, Process, disk_for, trace_and_span};
 
 /// How long an exec may take after its process was taken in, in nanoseconds.
 const SETTLE: u64 = 500_000_000;
@@ -82,10 +83,12 @@ impl Daemon {
     }
 
     fn take_in(&self, number: u64, pid: u32, uid: u32, process: Process) {
-        let by = Adopted { pid, uid, command: process.args, trace_id: trace_id_of(pid) };
+        let by = Adopted { pid, uid, command: process.args, trace: trace_of(pid) };
         let adopted = self.state.borrow_mut().sessions.adopted(number, by, &self.tables);
         match adopted {
             Ok(Some(session)) => {
+                self.watch_limits(&session);
+                self.notify(session.number);
                 let (command, message) =
                     (session.command.join(" "), "taken in by the policy's match list");
                 self.tell(
@@ -114,7 +117,8 @@ impl Daemon {
             adoption.fill(&self.tables, &mut |agent| {
                 let bindings = |policy: &Policy, links: &HostLinks| of_match(policy, own, links);
                 let new = requests::new_session(agent, policies, &self.tables, store, &bindings)?;
-                let new = NewSession { phase: Phase::Standby, ..new };
+                let disk = disk_for(&new.limits, Path::new(&new.workspace))?;
+                let new = NewSession { phase: Phase::Standby, disk, ..new };
                 Ok(sessions.begin(new, &self.tables)?.0.slot)
             })?;
         }
@@ -144,10 +148,11 @@ impl Daemon {
     }
 }
 
-/// The trace id in a process's environment: a hint, as its owner can write there.
-fn trace_id_of(pid: u32) -> Option<String> {
+/// Trace and span in a process's environment: a hint, as its owner can write there.
+fn trace_of(pid: u32) -> Option<(String, String)> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
     let value =
         environment.split(|byte| *byte == 0).find_map(|word| word.strip_prefix(b"TRACEPARENT="))?;
-    trace_id(std::str::from_utf8(value).ok()?).map(str::to_owned)
+    let (trace, span) = trace_and_span(std::str::from_utf8(value).ok()?)?;
+    Some((trace.to_owned(), span.to_owned()))
 }

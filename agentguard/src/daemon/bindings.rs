@@ -33,13 +33,18 @@ pub(super) fn of_run(
     let user = nix::unistd::User::from_uid(uid.into());
     let user = user.map_err(Error::system(format!("look up the user {uid}")))?;
     let homes: Vec<PathBuf> = user.into_iter().map(|user| user.dir).collect();
-    let workspace = match &policy.workspace {
-        Some(workspace) if !given.named => workspace.clone(),
-        _ => given.workspace,
-    };
+    let workspace = workspace_of(policy, &given);
     let workspace =
         if policy.uses_workspace() { Some(checked(&workspace, &homes, own, links)?) } else { None };
     Ok(Bindings { homes, workspace, variables: given.variables })
+}
+
+/// Where the agent works: what was named, else what the policy says, else where it starts.
+pub(super) fn workspace_of(policy: &Policy, given: &Given) -> PathBuf {
+    match &policy.workspace {
+        Some(workspace) if !given.named => workspace.clone(),
+        _ => given.workspace.clone(),
+    }
 }
 
 /// For a session that waits for a process of which nothing is known.

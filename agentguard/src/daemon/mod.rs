@@ -8,33 +8,56 @@
 mod adoption;
 mod bindings;
 mod files;
+mod holding;
+mod killing;
+mod learning;
+mod limits;
+mod measures;
 mod mounts;
+mod notices;
+mod own;
+mod policies;
 mod requests;
 mod resolvers;
+mod respond;
+mod taint;
+mod telling;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agentguard_common::event::{Header, Kind, Record, decode};
+use agentguard_common::event::{Header, Kind, Record, decode, flag};
+use holding::Stopping;
+use killing::Dying;
+use limits::Watch;
 use mounts::Mounts;
+use notices::Told;
+use own::Own;
 use resolvers::Resolvers;
+use respond::Reactions;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
 pub use bindings::Given;
+pub use learning::Watched;
+pub use requests::Begun;
 
 use crate::api;
+use crate::config::Settings;
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::event::{Class, Enricher, Event, Outcome};
+use crate::event::{Enricher, Outcome, recorded, session_of};
 use crate::kernel::{self, Found, Pins, Ring, Tables};
 use crate::policy::{PolicySet, builtin_sockets};
-use crate::session::{Adoption, Cgroups, Ended, Policies, Processes, Session, Sessions, Store};
-use crate::sink::{Log, Recent, Sent};
+use crate::session::{Adoption, Cgroups, Ended, Notices, Policies, Processes, Sessions, Store};
+use crate::sink::{self, Hub, Journal, Recent};
 
 /// How often the daemon looks for what no record told it.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -51,17 +74,30 @@ pub struct Config {
     pub policies: PathBuf,
     /// Its memory across restarts.
     pub state: PathBuf,
-    /// The JSON log; `-` for standard output.
-    pub log: PathBuf,
-    /// Whether activity goes into the log too.
+    /// The JSON log, where the command line names one; `-` for standard output.
+    pub log: Option<PathBuf>,
+    /// Whether activity goes into the log too, though the configuration does not say so.
     pub log_activity: bool,
+    /// What its configuration file says.
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Where the log is: as the command line says, or the configuration, or by default.
+    #[must_use]
+    pub fn log_path(&self) -> PathBuf {
+        self.log.clone().unwrap_or_else(|| self.settings.log.path())
+    }
 }
 
 /// The running daemon.
 pub struct Daemon {
-    tables: Tables,
+    tables: Arc<Tables>,
     state: RefCell<State>,
-    log_activity: bool,
+    /// Sessions are dying.
+    to_bury: Notify,
+    /// Sessions are to stand still.
+    to_stop: Notify,
 }
 
 struct State {
@@ -78,11 +114,20 @@ struct State {
     store: Store,
     resolvers: Resolvers,
     mounts: Mounts,
+    /// Files that no session may change.
+    kept: Own,
     /// When what is not good any more was last taken out of the kernel's tables.
     cleared: Instant,
+    over: taint::Over,
     enricher: Enricher,
-    log: Log,
+    journal: Journal,
     recent: Recent,
+    watch: Watch,
+    dying: Vec<Dying>,
+    stopping: Vec<Stopping>,
+    reactions: Reactions,
+    told: Told,
+    hub: Hub,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -106,11 +151,15 @@ pub fn run(config: &Config) -> Result<()> {
         kernel::rename_lock()?;
     }
     Adoption::check(&declared)?;
-    let log = Log::open(&config.log)?;
+    limits::check(&declared)?;
+    respond::check(&declared)?;
+    let mut hub = sink::start(&config.settings, &config.state)?;
+    let activity = config.log_activity || config.settings.log.activity;
+    let journal = Journal::open(&config.settings, &config.log_path(), activity, &mut hub)?;
     let pins = Pins::default();
     let (tables, found) = pins.enforce()?;
     let ready = doctor::prove(&tables).and_then(|()| {
-        let daemon = Daemon::new(tables, declared, log, config)?;
+        let daemon = Daemon::new(tables, declared, (journal, hub), config)?;
         daemon.started(found)?;
         Ok(daemon)
     });
@@ -142,6 +191,8 @@ pub fn serve(daemon: Daemon, config: &Config) -> Result<()> {
             let listener = files::listen(&path)?;
             tokio::task::spawn_local(api::serve(listener, Rc::clone(&daemon)));
         }
+        tokio::task::spawn_local(killing::bury(Rc::clone(&daemon)));
+        tokio::task::spawn_local(holding::stop(Rc::clone(&daemon)));
         tracing::info!(socket = %config.socket.display(), "ready");
         daemon.work().await
     })?;
@@ -149,7 +200,18 @@ pub fn serve(daemon: Daemon, config: &Config) -> Result<()> {
     let _ = std::fs::remove_file(&config.socket);
     let _ = std::fs::remove_file(api::for_sessions(&config.socket));
     daemon.tell("daemon.stop", None, "agentguard".into(), Outcome::Success, None);
+    let mut state = daemon.state.borrow_mut();
+    state.journal.stop();
+    state.hub.stop();
     Ok(())
+}
+
+/// Waits for a descriptor, for ever where there is none.
+async fn readable(fd: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<()> {
+    match fd {
+        Some(fd) => fd.readable().await.map(|mut ready| ready.clear_ready()),
+        None => std::future::pending().await,
+    }
 }
 
 /// The directories of files that are agentguard's own.
@@ -157,7 +219,12 @@ fn own_directories(config: &Config) -> Vec<PathBuf> {
     let beside = |path: &Path| path.parent().map(Path::to_owned);
     let pins = Pins::default().root().to_owned();
     let all = [Some(config.state.clone()), Some(config.policies.clone()), Some(pins)];
-    let all = all.into_iter().chain([beside(&config.socket), beside(&config.log)]).flatten();
+    let (settings, log) = (&config.settings, config.log_path());
+    let full = settings.log.unredacted.as_ref().and_then(|full| beside(&full.file));
+    let audit = [beside(&settings.audit.path(&log)), beside(&settings.audit.key)];
+    let more = [beside(&config.socket), beside(&log), full].into_iter().chain(audit);
+    let all = all.into_iter().chain(more).flatten();
+    let all = all.chain(settings.spools().map(Path::to_owned));
     let real = all.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
     // A log beside others in a directory of everybody's makes that no directory of ours.
     real.filter(|path| path.components().count() > 2).collect()
@@ -169,13 +236,23 @@ impl Daemon {
     /// # Errors
     ///
     /// Where the kernel's tables, the store or the cgroups cannot be used.
-    pub fn new(tables: Tables, declared: PolicySet, log: Log, config: &Config) -> Result<Self> {
+    pub fn new(
+        tables: Tables,
+        declared: PolicySet,
+        (journal, hub): (Journal, Hub),
+        config: &Config,
+    ) -> Result<Self> {
+        let tables = Arc::new(tables);
+        measures::of_kernel(&hub, &tables, &config.settings.metrics)?;
         tables.set_builtin(&builtin_sockets())?;
         let mut resolvers = Resolvers::default();
         resolvers.refresh(&tables)?;
         let mounts = Mounts::new(&tables)?;
+        let kept = Own::new(config, &tables)?;
         let store = Store::open(&config.state)?;
-        let sessions = Sessions::adopt(&tables, Cgroups::new()?, store.clone())?;
+        let cgroups = Cgroups::new()?;
+        cgroups.switch_on_for_free();
+        let sessions = Sessions::adopt(&tables, cgroups, store.clone())?;
         let directory = config.policies.display().to_string();
         let mount = sessions.cgroup_mount().to_owned();
         let adoption = Adoption::new(&declared, mount, &tables)?;
@@ -191,12 +268,25 @@ impl Daemon {
             store,
             resolvers,
             mounts,
+            kept,
             cleared: Instant::now(),
+            over: taint::Over::default(),
             enricher: Enricher::new(),
-            log,
+            journal,
             recent: Recent::new(),
+            watch: Watch::new(),
+            dying: Vec::new(),
+            stopping: Vec::new(),
+            reactions: Reactions::new(),
+            told: Told::new(Notices::open(&config.state)?),
+            hub,
         };
-        Ok(Self { tables, state: RefCell::new(state), log_activity: config.log_activity })
+        Ok(Self {
+            tables,
+            state: RefCell::new(state),
+            to_bury: Notify::new(),
+            to_stop: Notify::new(),
+        })
     }
 
     /// The kernel's tables.
@@ -221,7 +311,11 @@ impl Daemon {
             tracing::warn!("no policy declares an agent: no session can start");
         }
         self.tell("daemon.start", None, "agentguard".into(), Outcome::Success, Some(message));
+        self.tell_policies();
         self.stand_down_strangers()?;
+        self.watch_all_limits();
+        self.lift_all()?;
+        self.notify_all();
         self.sweep()
     }
 
@@ -243,6 +337,13 @@ impl Daemon {
         // SAFETY: a file owns its descriptor, and always names the same one.
         let mounts = unsafe { AsyncFd::register_with_interest(mounts, Interest::PRIORITY) }
             .map_err(|error| Error::system("watch the mounts")(std::io::Error::from(error)))?;
+        let limits = self.state.borrow().watch.ready();
+        let limits = limits.map(|fd| {
+            // SAFETY: an OwnedFd always names the same descriptor.
+            unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+                .map_err(|error| Error::system("watch limits")(std::io::Error::from(error)))
+        });
+        let limits = limits.transpose()?;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -257,8 +358,12 @@ impl Daemon {
                     changed.map_err(Error::system("wait for mounts"))?.clear_ready();
                     self.state.borrow_mut().mounts.refresh(&self.tables)?;
                 }
+                reached = readable(limits.as_ref()) => {
+                    reached.map_err(Error::system("wait for limits"))?;
+                    self.limits_reached();
+                }
                 _ = sweep.tick() => self.sweep()?,
-                _ = hangup.recv() => self.reopen_log(),
+                _ = hangup.recv() => self.state.borrow_mut().journal.reopen(),
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             }
@@ -273,9 +378,21 @@ impl Daemon {
     fn drain(&self, activity: &mut Ring, decisions: &mut Ring) -> bool {
         let quiet = activity.drain(|bytes| self.record(bytes));
         let calm = decisions.drain(|bytes| self.record(bytes));
-        self.settle(None);
-        self.state.borrow_mut().processes.forget_gone();
+        self.turned();
         quiet && calm
+    }
+
+    /// Takes records as the ring buffers hold them, a turn's worth.
+    pub fn take<'r>(&self, records: impl IntoIterator<Item = &'r [u8]>) {
+        records.into_iter().for_each(|record| self.record(record));
+        self.turned();
+    }
+
+    /// What is left to do when all records of a turn were taken.
+    fn turned(&self) {
+        self.settle(None);
+        self.notify_due();
+        self.state.borrow_mut().processes.forget_gone();
     }
 
     fn record(&self, bytes: &[u8]) {
@@ -286,14 +403,24 @@ impl Daemon {
                 return;
             }
         };
-        let event = {
+        let (number, event) = {
             let mut state = self.state.borrow_mut();
             let State { sessions, policies, processes, enricher, mounts, .. } = &mut *state;
             let places = |number| mounts.place(number).map(<[u8]>::to_vec);
-            enricher.event_of(&record, sessions, policies, processes, &places)
+            let event = enricher.event_of(&record, sessions, policies, processes, &places);
+            (session_of(&record), event)
         };
         if let Some(event) = event {
+            let event = Arc::new(event);
             self.publish(&event);
+            self.timed(event.kind, recorded(&record));
+            self.note_refusal(number, &event);
+            self.react(number, &event);
+            if let Record::File(file, ..) = &record
+                && file.header.flags & flag::TAINTS != 0
+            {
+                self.tainted(number, &event);
+            }
         }
         match record {
             Record::Plain(Kind::SessionEmpty, plain) => self.emptied(plain.header.session),
@@ -313,7 +440,10 @@ impl Daemon {
         }
     }
 
-    fn ended(&self, Ended(session): &Ended) {
+    fn ended(&self, Ended(session, hits): &Ended) {
+        self.limits_ended(session, *hits);
+        self.react_no_more(session);
+        self.forget_notice(session.number, &session.id);
         let message = session.killed.clone();
         self.tell(
             "session.end",
@@ -324,88 +454,47 @@ impl Daemon {
         );
     }
 
-    fn sweep(&self) -> Result<()> {
+    /// Looks after the sessions: ends what has ended, and tells of it.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel's tables cannot be read or written.
+    pub fn sweep(&self) -> Result<()> {
+        self.notify_due();
+        self.sweep_limits();
+        self.tick();
         let ended = self.state.borrow_mut().sessions.sweep(&self.tables)?;
         ended.iter().for_each(|ended| self.ended(ended));
         let lost = {
             let mut state = self.state.borrow_mut();
-            let State { sessions, policies, store, log, .. } = &mut *state;
+            let State { sessions, policies, store, journal, .. } = &mut *state;
             policies.sweep(&|slot| sessions.uses_policy(slot), &self.tables, store)?;
-            log.lost()
+            journal.tick();
+            journal.log_mut().lost()
         };
         if lost > 0 {
             self.tell_lost(lost);
         }
         self.settle_missing()?;
-        self.clear()?;
-        self.fill()
+        self.look_at_taints()?;
+        self.clear_names()?;
+        self.fill()?;
+        self.survey();
+        Ok(())
     }
 
     /// Keeps what names are decided by in step with the host.
-    fn clear(&self) -> Result<()> {
+    fn clear_names(&self) -> Result<()> {
         let mut state = self.state.borrow_mut();
         state.resolvers.refresh(&self.tables)?;
         // Should the kernel's word be missed, this comes soon enough.
         state.mounts.refresh(&self.tables)?;
+        state.kept.refresh(&self.tables)?;
         if state.cleared.elapsed() < CLEAR {
             return Ok(());
         }
         state.cleared = Instant::now();
         let now = crate::event::now_since_boot() / NANOSECONDS;
         self.tables.forget_learned(u32::try_from(now).unwrap_or(u32::MAX))
-    }
-
-    /// Tells of lost lines, once that can be written.
-    fn tell_lost(&self, lost: u64) {
-        let mut state = self.state.borrow_mut();
-        let message = Some(format!("{lost} lines could not be written"));
-        let event =
-            state.enricher.lifecycle("log.lost", None, "log".into(), Outcome::Failure, message);
-        let line = event.line();
-        if state.log.write(&line) {
-            state.recent.add(Sent { line: line.into(), session: None, uid: 0, kind: event.kind });
-        }
-        state.log.told_lost(lost);
-    }
-
-    fn reopen_log(&self) {
-        let reopened = self.state.borrow_mut().log.reopen();
-        if let Err(error) = reopened {
-            tracing::error!(%error, "goes on with the log that was open");
-        }
-    }
-
-    fn tell(
-        &self,
-        action: &'static str,
-        session: Option<&Session>,
-        resource: String,
-        outcome: Outcome,
-        message: Option<String>,
-    ) {
-        let event = {
-            let mut state = self.state.borrow_mut();
-            state.enricher.lifecycle(action, session, resource, outcome, message)
-        };
-        self.publish(&event);
-    }
-
-    fn publish(&self, event: &Event) {
-        let line = event.line();
-        let mut state = self.state.borrow_mut();
-        let logged = event.kind != Class::Activity || self.log_activity;
-        if logged && !state.log.has(&event.id) {
-            state.log.write(&line);
-        }
-        let owner = event.session.as_ref().and_then(|id| {
-            let mut known = state.sessions.live().chain(state.sessions.ended());
-            known.find(|session| session.id == *id).map(|session| session.uid)
-        });
-        state.recent.add(Sent {
-            line: line.into(),
-            session: event.session.as_deref().map(Into::into),
-            uid: owner.unwrap_or(0),
-            kind: event.kind,
-        });
     }
 }

@@ -5,16 +5,16 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::broadcast::Receiver;
 
-use super::bindings::{Given, of_run};
+use super::bindings::{Given, of_run, workspace_of};
 use super::{Daemon, State};
 use crate::api::{Response, Row};
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::event::{Class, Outcome};
 use crate::kernel::Tables;
-use crate::policy::{Bindings, HostLinks, Policy};
+use crate::policy::{Bindings, HostLinks, Limits, Mode, Policy};
 use crate::session::{
-    self, Correlation, Doomed, NewSession, Phase, Policies, Session, Store, kernel_state,
+    self, Correlation, Doomed, NewSession, Phase, Policies, Session, Store, disk_for, kernel_state,
 };
 use crate::sink::Sent;
 use crate::why::{self, Explanation};
@@ -25,6 +25,8 @@ pub struct Begun {
     pub session: Session,
     /// What `TRACEPARENT` is to be in its environment.
     pub traceparent: String,
+    /// Where it finds what it is told about itself.
+    pub notice: std::path::PathBuf,
     /// Its cgroup.
     pub cgroup: File,
 }
@@ -46,18 +48,26 @@ impl Daemon {
         let correlation = Correlation::new(traceparent)?;
         let mut state = self.state.borrow_mut();
         let State { sessions, policies, store, own, .. } = &mut *state;
-        let workspace = given.workspace.display().to_string();
+        let workspace = workspace_of(policies.declared(agent)?, &given);
         let bindings =
             |policy: &Policy, links: &HostLinks| of_run(policy, uid, given.clone(), own, links);
+        let new = new_session(agent, policies, &self.tables, store, &bindings)?;
         let new = NewSession {
-            correlation_id: correlation.trace_id,
+            correlation_id: correlation.trace_id.clone(),
+            parent_span_id: correlation.parent_span_id.clone(),
             uid,
             command,
-            workspace,
-            ..new_session(agent, policies, &self.tables, store, &bindings)?
+            disk: disk_for(&new.limits, &workspace)?,
+            workspace: workspace.display().to_string(),
+            ..new
         };
         let (session, cgroup) = sessions.begin(new, &self.tables)?;
-        Ok(Begun { session, traceparent: correlation.traceparent, cgroup: cgroup.open()? })
+        let traceparent = correlation.traceparent(&session.id);
+        let notice = state.told.path(&session.id);
+        drop(state);
+        self.watch_limits(&session);
+        self.notify(session.number);
+        Ok(Begun { session, notice, traceparent, cgroup: cgroup.open()? })
     }
 
     /// Makes a process of that user the first of its session.
@@ -86,13 +96,23 @@ impl Daemon {
     pub fn abandon(&self, number: u64) {
         let mut state = self.state.borrow_mut();
         let starting = state.sessions.get(number).is_some_and(|session| session.pid == 0);
-        if starting && let Err(error) = state.sessions.finish(number, &self.tables) {
-            tracing::error!(%error, "cannot give up a session");
+        if !starting {
+            return;
+        }
+        let finished = state.sessions.finish(number, &self.tables);
+        drop(state);
+        match finished {
+            Ok(Some(ended)) => self.forget_notice(number, &ended.0.id),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "cannot give up a session"),
         }
     }
 
     /// Why agentguard ended a session, if it did and the asker may know.
     pub fn fate(&self, id: &str, may: impl Fn(u32) -> bool) -> Option<String> {
+        let number = self.find(id).ok().map(|session| session.number);
+        // The kernel may just have killed it, and nobody has looked yet.
+        number.into_iter().for_each(|number| self.look_at_limits(number));
         let state = self.state.borrow();
         let mut known = state.sessions.live().chain(state.sessions.ended());
         known.find(|session| session.id == id && may(session.uid))?.killed.clone()
@@ -129,22 +149,48 @@ impl Daemon {
         Ok(doomed)
     }
 
-    /// The sessions, with their tasks.
+    /// Gives a running session other limits, one after the other as `memory=2GiB`; `none`
+    /// takes one off.
+    ///
+    /// # Errors
+    ///
+    /// Where one is no limit, or cannot be enforced; then all stay as they were.
+    pub fn limit(&self, number: u64, changes: &[(String, String)], who: u32) -> Result<Session> {
+        let mut limits = {
+            let state = self.state.borrow();
+            let session = state.sessions.get(number);
+            session.map(|session| session.limits.clone()).unwrap_or_default()
+        };
+        for (key, text) in changes {
+            limits
+                .set(key, text)
+                .map_err(|(problem, mend)| Error::Usage(format!("{problem}\n  = {mend}")))?;
+        }
+        let session = self.state.borrow_mut().sessions.set_limits(number, limits, &self.tables)?;
+        self.watch_limits(&session);
+        let message = format!("{} by user {who}", session.limits);
+        let resource = session.id.clone();
+        self.tell("session.limit", Some(&session), resource, Outcome::Success, Some(message));
+        Ok(session)
+    }
+
+    /// The sessions, with their tasks; with `detail` what they use, too.
     ///
     /// # Errors
     ///
     /// Where the kernel's tables cannot be read.
-    pub fn rows(&self, ended: bool) -> Result<Vec<Row>> {
+    pub fn rows(&self, ended: bool, detail: bool) -> Result<Vec<Row>> {
         let state = self.state.borrow();
         let mut rows = Vec::new();
         for session in state.sessions.ended().filter(|_| ended) {
-            rows.push(Row { session: session.clone(), tasks: 0 });
+            rows.push(Row { session: session.clone(), tasks: 0, usage: None });
         }
         let tasks = session::tasks(&self.tables)?;
         let shown = |session: &&Session| session.state != Phase::Standby;
         for session in state.sessions.live().filter(shown) {
             let tasks = tasks.get(&session.number).copied().unwrap_or(0);
-            rows.push(Row { session: session.clone(), tasks });
+            let usage = detail.then(|| state.sessions.cgroup_of(session).usage());
+            rows.push(Row { session: session.clone(), tasks, usage });
         }
         Ok(rows)
     }
@@ -214,6 +260,7 @@ impl Daemon {
             version: env!("CARGO_PKG_VERSION").into(),
             agents: state.policies.count(),
             sessions: state.sessions.live().count(),
+            lost: self.lost_records(),
         }
     }
 }
@@ -227,22 +274,45 @@ pub(super) fn new_session(
     store: &Store,
     bindings: &dyn Fn(&Policy, &HostLinks) -> Result<Bindings>,
 ) -> Result<NewSession> {
-    let slot = policies.slot(agent, tables, store)?;
-    let policy = policies.in_slot(slot).cloned();
+    let policy = policies.declared(agent)?.clone();
+    new_session_under(policy, policies, tables, store, bindings)
+}
+
+/// The same under a policy that no file need declare.
+pub(super) fn new_session_under(
+    policy: Policy,
+    policies: &mut Policies,
+    tables: &Tables,
+    store: &Store,
+    bindings: &dyn Fn(&Policy, &HostLinks) -> Result<Bindings>,
+) -> Result<NewSession> {
+    let agent = policy.agent.clone();
+    let slots = policies.slots(policy, tables, store)?;
+    let policy = policies.in_slot(slots.policy).cloned();
     let policy = policy.ok_or_else(|| Error::Refused("the policy has no source".into()))?;
     let links = HostLinks::new();
     let bound = policy.bind(&bindings(&policy, &links)?, &links)?;
+    // What is only observed is not held to limits either.
+    let limits = match policy.mode {
+        Mode::Enforce => policy.limits.limits.clone(),
+        Mode::Observe => Limits::default(),
+    };
+    let workspace = policy.workspace.clone().unwrap_or_default();
     Ok(NewSession {
-        agent: agent.to_owned(),
+        agent,
         policy_hash: crate::hex(&policy.hash),
-        policy: slot,
+        policy: slots,
         state: kernel_state(policy.mode),
         correlation_id: Correlation::new(None)?.trace_id,
+        parent_span_id: None,
         uid: 0,
         command: Vec::new(),
-        workspace: String::new(),
+        disk: None,
+        workspace: workspace.display().to_string(),
+        limits,
         phase: Phase::Starting,
         exec: policy.exec_flags(),
+        rates: policy.rates(),
         paths: bound.map(|bound| (policy, bound)),
     })
 }

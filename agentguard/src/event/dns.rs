@@ -6,13 +6,14 @@ use std::net::Ipv6Addr;
 use agentguard_common::event::{self as record, Kind};
 use agentguard_common::name::NAME_BYTES;
 use agentguard_common::net::{self, Address};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How many addresses have their names remembered; the oldest are forgotten first.
 const REMEMBERED: usize = 65_536;
 
 /// A name that was asked for or answered.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DnsInfo {
     /// The name.
     pub name: String,
@@ -39,6 +40,18 @@ impl DnsInfo {
             transport: if dns.protocol == net::IPPROTO_TCP { "tcp" } else { "udp" },
             addresses: addresses(dns).map(text).collect(),
         }
+    }
+}
+
+/// The server's name in a handshake, as a resource; without one, its address.
+pub(super) fn server(hello: &record::Dns) -> String {
+    match hello.name.first() {
+        None | Some(0) => {
+            let address = Address::from_octets(hello.resolver);
+            let ip = Ipv6Addr::from(address.octets()).to_canonical();
+            format!("tls:{}", std::net::SocketAddr::new(ip, hello.port))
+        }
+        Some(_) => format!("tls:{}:{}", name(&hello.name), hello.port),
     }
 }
 

@@ -7,21 +7,23 @@ use std::sync::Arc;
 use agentguard_common::Verdict;
 use agentguard_common::event::{self as record, Header, Kind, Record, Tail, flag};
 use agentguard_common::file::Deed;
+use agentguard_common::host::Power;
+use agentguard_common::limit::Limit;
 use agentguard_common::net;
 use agentguard_common::steering::types;
 use agentguard_common::verdict::{RULE_NONE, Reason};
 use time::OffsetDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 
-use super::dns::Names;
+use super::clock::{wall_clock, written};
+use super::dns::{Names, server};
 use super::file::{self, Places};
-use super::{Class, DestinationInfo, DnsInfo, Event, Outcome, ProcessInfo};
+use super::host;
+use super::{
+    AncestorInfo, Class, DestinationInfo, DnsInfo, Event, MAX_ANCESTORS, Outcome, ProcessInfo,
+    SCHEMA_VERSION,
+};
 use crate::policy::Policy;
 use crate::session::{PROBE_SESSION, Policies, Process, Processes, Session, Sessions};
-
-const RFC3339: &[BorrowedFormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
 /// Makes events.
 pub struct Enricher {
@@ -72,15 +74,7 @@ impl Enricher {
         processes: &mut Processes,
         places: Places<'_>,
     ) -> Option<Event> {
-        let (kind, header) = match record {
-            Record::Egress(kind, egress) => (*kind, &egress.header),
-            Record::Unix(kind, unix) => (*kind, &unix.header),
-            Record::Dns(kind, dns) => (*kind, &dns.header),
-            Record::File(file, ..) => (Kind::File, &file.header),
-            Record::Exec(exec, _) => (Kind::Exec, &exec.header),
-            Record::Fork(fork) => (Kind::Fork, &fork.header),
-            Record::Plain(kind, plain) => (*kind, &plain.header),
-        };
+        let (kind, header) = parts(record);
         if header.session == PROBE_SESSION {
             return None;
         }
@@ -93,7 +87,7 @@ impl Enricher {
         let known = processes.get(header.pid);
         let base = |resource, outcome, class| Event {
             id: format!("{:x}-{}", header.time, header.cpu),
-            process: Some(process(header, &known)),
+            process: Some(process(header, &known, processes)),
             policy_hash: session.map(|session| session.policy_hash.clone()),
             ..self.event(time, role, action(kind), resource, outcome, class, session)
         };
@@ -101,10 +95,12 @@ impl Enricher {
             Record::Egress(kind, egress) => {
                 Some(decision(base, *kind, egress, policies, &self.names))
             }
+            Record::Dns(Kind::Hello, hello) => Some(greeted(base, hello, policies, &self.names)),
             Record::Dns(kind, dns) => Some(named(base, *kind, dns, policies)),
             Record::File(file, path, other) => {
                 Some(deed(base, file, [path, other], policies, places))
             }
+            Record::Host(host) => Some(host::decision(base, host)),
             Record::Unix(_, unix) => Some(socket_decision(base, unix, policies)),
             Record::Exec(exec, tail) => {
                 let told = executed(exec, tail);
@@ -114,20 +110,21 @@ impl Enricher {
                     args: told.args.clone(),
                     args_cut: header.flags & flag::ARGS_CUT != 0,
                     cwd: text(tail.cwd),
-                    ..process(header, &told)
+                    ..process(header, &told, processes)
                 });
                 processes.executed(header.pid, told);
                 Some(event)
             }
             Record::Fork(fork) => {
+                let event = base(fork.child.to_string(), Outcome::Allowed, Class::Activity);
                 processes.forked(header.pid, fork.child);
-                Some(base(fork.child.to_string(), Outcome::Allowed, Class::Activity))
+                Some(event)
             }
             Record::Plain(Kind::Exit, plain) => {
+                let mut event = base(header.pid.to_string(), Outcome::Success, Class::Activity);
                 if !processes.exited(header.pid) {
                     return None;
                 }
-                let mut event = base(header.pid.to_string(), Outcome::Success, Class::Activity);
                 if let Some(process) = &mut event.process {
                     (process.exit_code, process.signal) = ended(plain.status);
                 }
@@ -142,6 +139,10 @@ impl Enricher {
                 let typing = kind == Kind::Ioctl && types(plain.status);
                 let reason = if typing { Reason::Typing } else { Reason::Steering };
                 Some(refused(base, header, resource, Some(reason)))
+            }
+            Record::Plain(Kind::Limit, plain) => {
+                let limit = Limit::from_u32(plain.status).map_or("unknown", Limit::as_str);
+                Some(refused(base, header, format!("limit:{limit}"), Some(Reason::Budget)))
             }
             // The daemon tells of these.
             Record::Plain(..) => None,
@@ -160,7 +161,7 @@ impl Enricher {
         session: Option<&Session>,
     ) -> Event {
         Event {
-            timestamp: time.format(RFC3339).unwrap_or_default(),
+            timestamp: written(time),
             agent_role: role.to_owned(),
             action,
             resource,
@@ -170,6 +171,7 @@ impl Enricher {
             id: String::new(),
             session: session.map(|session| session.id.clone()),
             correlation_id: session.map(|session| session.correlation_id.clone()),
+            parent_span_id: session.and_then(|session| session.parent_span_id.clone()),
             process: None,
             destination: None,
             dns: None,
@@ -177,9 +179,13 @@ impl Enricher {
             verdict: None,
             reason: None,
             rule: None,
+            finding: None,
+            snapshot: None,
             policy_hash: None,
             message: None,
+            sample_rate: None,
             host: Arc::clone(&self.host),
+            schema_version: SCHEMA_VERSION,
         }
     }
 }
@@ -190,6 +196,32 @@ impl Default for Enricher {
     }
 }
 
+/// Kind and header of a record.
+const fn parts<'r>(record: &'r Record<'_>) -> (Kind, &'r Header) {
+    match record {
+        Record::Egress(kind, egress) => (*kind, &egress.header),
+        Record::Unix(kind, unix) => (*kind, &unix.header),
+        Record::Dns(kind, dns) => (*kind, &dns.header),
+        Record::File(file, ..) => (Kind::File, &file.header),
+        Record::Host(host) => (Kind::Host, &host.header),
+        Record::Exec(exec, _) => (Kind::Exec, &exec.header),
+        Record::Fork(fork) => (Kind::Fork, &fork.header),
+        Record::Plain(kind, plain) => (*kind, &plain.header),
+    }
+}
+
+/// When the kernel made a record, in nanoseconds since boot.
+#[must_use]
+pub const fn recorded(record: &Record<'_>) -> u64 {
+    parts(record).1.time
+}
+
+/// The number of the session that a record is about.
+#[must_use]
+pub const fn session_of(record: &Record<'_>) -> u64 {
+    parts(record).1.session
+}
+
 /// What an event calls a kind of record.
 const fn action(kind: Kind) -> &'static str {
     match kind {
@@ -197,6 +229,7 @@ const fn action(kind: Kind) -> &'static str {
         Kind::UnixConnect => "connect",
         Kind::Question => "resolve",
         Kind::UnixSend => "send",
+        Kind::Hello => "tls",
         other => other.as_str(),
     }
 }
@@ -215,7 +248,7 @@ fn refused(
     }
 }
 
-fn outcome(verdict: Verdict, header: &Header) -> Outcome {
+pub(super) fn outcome(verdict: Verdict, header: &Header) -> Outcome {
     match (verdict.passes(), header.flags & flag::OBSERVED != 0) {
         (true, _) => Outcome::Allowed,
         (false, true) => Outcome::WouldDeny,
@@ -224,12 +257,20 @@ fn outcome(verdict: Verdict, header: &Header) -> Outcome {
 }
 
 /// Verdict, reason and rule, from bytes of a record.
-fn ruled(event: Event, verdict: u8, reason: u8, rule: u32, policy: Option<&Policy>) -> Event {
+pub(super) fn ruled(
+    event: Event,
+    verdict: u8,
+    reason: u8,
+    rule: u32,
+    policy: Option<&Policy>,
+) -> Event {
     let rule = (rule != RULE_NONE).then(|| {
         let id = policy.and_then(|policy| policy.rule_id(rule).map(str::to_owned));
         id.unwrap_or_else(|| rule.to_string())
     });
+    let because = policy.filter(|policy| policy.is_tainted).map(|_| TAINTED.to_owned());
     Event {
+        message: event.message.or(because),
         verdict: Some(Verdict::from_u8(verdict).unwrap_or(Verdict::Deny).as_str()),
         reason: Some(Reason::from_u8(reason).unwrap_or(Reason::NoPolicy).as_str()),
         rule,
@@ -299,6 +340,34 @@ fn named(
     ruled(event, dns.verdict, dns.reason, dns.rule, policy)
 }
 
+/// What events say that were decided by what a policy says of tainted sessions.
+pub(crate) const TAINTED: &str = "the session has read a secret";
+
+/// The name in a TLS handshake: a decision where it was refused, or showed no name.
+fn greeted(
+    base: impl Fn(String, Outcome, Class) -> Event,
+    hello: &record::Dns,
+    policies: &Policies,
+    names: &Names,
+) -> Event {
+    let verdict = Verdict::from_u8(hello.verdict).unwrap_or(Verdict::Deny);
+    let class = if verdict == Verdict::Allow { Class::Activity } else { Class::Decision };
+    let to = net::Address::from_octets(hello.resolver);
+    let address = Ipv6Addr::from(hello.resolver).to_canonical();
+    let event = Event {
+        destination: Some(DestinationInfo {
+            name: names.of(hello.header.session, to).map(str::to_owned),
+            address: address.to_string(),
+            port: hello.port,
+            transport: "tcp".into(),
+            mapped: false,
+        }),
+        ..base(server(hello), outcome(verdict, &hello.header), class)
+    };
+    let policy = policies.by_tag(hello.policy).map(Arc::as_ref);
+    ruled(event, hello.verdict, hello.reason, hello.rule, policy)
+}
+
 /// A deed with a file: a decision where it was refused, else activity.
 fn deed(
     base: impl Fn(String, Outcome, Class) -> Event,
@@ -309,14 +378,23 @@ fn deed(
 ) -> Event {
     let verdict = Verdict::from_u8(file.verdict).unwrap_or(Verdict::Deny);
     let class = if verdict.passes() { Class::Activity } else { Class::Decision };
-    let resource = file::path(&file.file, path, places);
+    let power = file.power.checked_sub(1).and_then(Power::from_u8);
+    let resource = match power {
+        // Asked about an inode of which no name is known.
+        Some(power) if file.file.len == 0 && file.file.place == 0 => power.as_str().to_owned(),
+        _ => file::path(&file.file, path, places),
+    };
+    let action = Deed::from_u8(file.deed).map_or("file", file::action);
     let event = Event {
-        action: Deed::from_u8(file.deed).map_or("file", file::action),
+        action: power.map_or(action, Power::as_str),
+        message: power.map(|_| action.to_owned()),
         target: (file.other.len != 0).then(|| file::path(&file.other, other, places)),
         ..base(resource, outcome(verdict, &file.header), class)
     };
     let policy = policies.by_tag(file.policy).map(Arc::as_ref);
-    ruled(event, file.verdict, file.reason, file.rule, policy)
+    let ruled = ruled(event, file.verdict, file.reason, file.rule, policy);
+    let opened = power.filter(|_| verdict.passes()).map(|_| host::RULE_ID.to_owned());
+    Event { rule: opened.or(ruled.rule), ..ruled }
 }
 
 /// A socket that could not be had: family, type and protocol, by name where it has one.
@@ -370,7 +448,9 @@ fn socket_decision(
     ruled(event, unix.verdict, unix.reason, unix.rule, policy)
 }
 
-fn process(header: &Header, known: &Process) -> ProcessInfo {
+fn process(header: &Header, known: &Process, processes: &Processes) -> ProcessInfo {
+    let ancestors = processes.ancestors(known.parent).take(MAX_ANCESTORS);
+    let named = |(pid, process): (u32, &Process)| AncestorInfo { pid, exe: process.exe.clone() };
     ProcessInfo {
         pid: header.pid,
         tid: header.tid,
@@ -383,6 +463,7 @@ fn process(header: &Header, known: &Process) -> ProcessInfo {
         args: Vec::new(),
         args_cut: false,
         cwd: None,
+        ancestors: ancestors.map(named).collect(),
         exit_code: None,
         signal: None,
     }
@@ -413,22 +494,6 @@ const fn ended(status: u32) -> (Option<u32>, Option<u32>) {
     }
 }
 
-/// The time of day of a time since boot.
-fn wall_clock(boot: u64) -> OffsetDateTime {
-    let now = OffsetDateTime::now_utc();
-    let ago = i128::from(now_since_boot()) - i128::from(boot);
-    let ago = i64::try_from(ago).unwrap_or(0);
-    now.checked_sub(time::Duration::nanoseconds(ago)).unwrap_or(now)
-}
-
-/// Nanoseconds since boot, suspension included, as records have them.
-#[must_use]
-pub fn now_since_boot() -> u64 {
-    let Ok(time) = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) else { return 0 };
-    let nanoseconds = time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec());
-    u64::try_from(nanoseconds).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -439,13 +504,5 @@ mod tests {
         assert_eq!(ended(3 << 8), (Some(3), None));
         assert_eq!(ended(9), (None, Some(9)));
         assert_eq!(ended(11 | 0x80), (None, Some(11)), "with a core dump");
-    }
-
-    #[test]
-    fn the_time_since_boot_becomes_the_time_of_day() {
-        let boot = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).unwrap();
-        let boot = u64::try_from(boot.tv_sec() * 1_000_000_000 + boot.tv_nsec()).unwrap();
-        let off = (wall_clock(boot) - OffsetDateTime::now_utc()).abs();
-        assert!(off < time::Duration::milliseconds(100), "{off}");
     }
 }

@@ -2,18 +2,32 @@
 //! session and put into words. One event is one JSON line, the same for every
 //! consumer.
 
+mod clock;
 mod dns;
 mod enrich;
 mod file;
+mod host;
+#[cfg(test)]
+mod sample;
+mod severity;
 
+pub use clock::{now, now_since_boot, timestamp};
 pub use dns::DnsInfo;
-pub use enrich::{Enricher, now_since_boot};
+pub(crate) use enrich::TAINTED;
+pub use enrich::{Enricher, recorded, session_of};
 pub use file::Places;
+#[cfg(test)]
+pub(crate) use sample::sample;
+pub use severity::Severity;
 
+use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::Serialize;
 
+use crate::session::Snapshot;
+
 /// One event. The order of the members is the order in the line.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Event {
     /// When, in RFC 3339 with nanoseconds, UTC.
     pub timestamp: String,
@@ -37,6 +51,9 @@ pub struct Event {
     /// The session's trace id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<String>,
+    /// The span in that trace that the session was started from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<String>,
     /// The process that acted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub process: Option<ProcessInfo>,
@@ -58,18 +75,37 @@ pub struct Event {
     /// The id of the rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// What was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<FindingInfo>,
+    /// What the session was doing when it was ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Box<Snapshot>>,
     /// The SHA-256 of the policy's file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_hash: Option<String>,
     /// Anything else, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Where only some lines of that sort were kept: which part of them. Each that was
+    /// kept stands for `1 / sample_rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<f64>,
     /// The host's name.
     pub host: std::sync::Arc<str>,
+    /// The version of this record's layout, [`SCHEMA_VERSION`].
+    pub schema_version: u32,
 }
 
+/// The version of the layout of events. It is raised when a field goes or means
+/// something else; a field that is added leaves it as it is.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// How many ancestors of a process an event names, the nearest ones.
+pub const MAX_ANCESTORS: usize = 8;
+
 /// What became of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// It went on.
@@ -84,8 +120,22 @@ pub enum Outcome {
     Failure,
 }
 
+impl Outcome {
+    /// The word used in events and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::WouldDeny => "would-deny",
+            Self::Success => "success",
+            Self::Failure => "failure",
+        }
+    }
+}
+
 /// The sorts of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// A policy decided something.
@@ -94,10 +144,23 @@ pub enum Class {
     Lifecycle,
     /// What a session did.
     Activity,
+    /// Something that was noticed in what a session did.
+    Finding,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct FindingInfo {
+    /// What it is called: a kind of finding, or the id of the response that asks for people.
+    pub rule: String,
+    /// The ids of the events that show it, the oldest first.
+    pub evidence: Vec<String>,
+    /// How bad it is.
+    pub severity: Severity,
 }
 
 /// A process, as far as it is known.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ProcessInfo {
     /// Its number (thread group).
     pub pid: u32,
@@ -124,6 +187,10 @@ pub struct ProcessInfo {
     /// Its working directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+    /// What it descends from within its session, its parent first; at most
+    /// [`MAX_ANCESTORS`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ancestors: Vec<AncestorInfo>,
     /// How it ended: the code it exited with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<u32>,
@@ -132,8 +199,18 @@ pub struct ProcessInfo {
     pub signal: Option<u32>,
 }
 
+/// A process that another one descends from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AncestorInfo {
+    /// Its number (thread group).
+    pub pid: u32,
+    /// Its program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exe: Option<String>,
+}
+
 /// Where a connection or message was to go.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DestinationInfo {
     /// The name that was answered with the address, where the session asked for one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -150,6 +227,16 @@ pub struct DestinationInfo {
 }
 
 impl Event {
+    /// The JSON Schema (draft 2020-12) of one line.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        SchemaSettings::draft2020_12()
+            .for_serialize()
+            .into_generator()
+            .into_root_schema_for::<Self>()
+            .into()
+    }
+
     /// The event as a line of JSON, without the line's end.
     #[must_use]
     pub fn line(&self) -> String {
@@ -157,3 +244,6 @@ impl Event {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

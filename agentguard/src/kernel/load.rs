@@ -35,15 +35,15 @@ pub struct LoadedProgram {
 /// Hooks that came with later kernels, which before had one hook for both purposes.
 const LATER: [&str; 3] = ["file_ioctl_compat", "inode_set_acl", "inode_remove_acl"];
 
-/// The hook of a program: its name, but for the second programs that hooks have.
+/// The hook of a program: its name, but for the further programs that hooks have.
 fn hook_of(name: &str) -> &str {
-    name.strip_suffix("_too").unwrap_or(name)
+    name.strip_suffix("_too").or_else(|| name.strip_suffix("_host")).unwrap_or(name)
 }
 
 /// Whether this kernel has no such hook, and needs none.
 fn is_absent(name: &str, btf: &Btf) -> bool {
     let function = format!("bpf_lsm_{}", hook_of(name));
-    LATER.contains(&name) && btf.id_by_type_name_kind(&function, BtfKind::Func).is_err()
+    LATER.contains(&hook_of(name)) && btf.id_by_type_name_kind(&function, BtfKind::Func).is_err()
 }
 
 /// The list of security modules that decide, in order, or why it is unknown.

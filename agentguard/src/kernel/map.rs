@@ -13,7 +13,11 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
+
+/// Entries that are copied at once when a map's are counted.
+const COUNTED: usize = 4096;
 
 /// `union bpf_attr` for one element.
 #[repr(C)]
@@ -45,6 +49,7 @@ struct Batch {
 pub struct Map<K, V> {
     fd: OwnedFd,
     name: &'static str,
+    max: u32,
     types: PhantomData<fn(K) -> V>,
 }
 
@@ -67,7 +72,7 @@ impl<K: Pod, V: Pod> Map<K, V> {
         }
         let fd =
             data.fd().as_fd().try_clone_to_owned().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { fd, name, types: PhantomData })
+        Ok(Self { fd, name, max: info.max_entries(), types: PhantomData })
     }
 
     /// The value at a key.
@@ -128,6 +133,7 @@ impl<K: Pod, V: Pod> Map<K, V> {
         // SAFETY: keys and values live through the call and hold `count` elements
         // of the sizes that `new` checked.
         unsafe { bpf(BPF_MAP_UPDATE_BATCH, &mut attributes) }
+            .map(drop)
             .map_err(|error| self.failed("fill", error))
     }
 
@@ -149,9 +155,58 @@ impl<K: Pod, V: Pod> Map<K, V> {
             // SAFETY: both keys live through the call and have the size that `new`
             // checked; a null key asks for the first.
             match unsafe { bpf(BPF_MAP_GET_NEXT_KEY, &mut attributes) } {
-                Ok(()) => keys.push(next),
+                Ok(_) => keys.push(next),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(keys),
                 Err(error) => return Err(self.failed("walk", error)),
+            }
+        }
+    }
+
+    /// The map's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How many entries it has room for.
+    #[must_use]
+    pub const fn max_entries(&self) -> u32 {
+        self.max
+    }
+
+    /// How many entries a hash has. All of them are copied for that, some thousands at
+    /// a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] with what the kernel said.
+    pub fn count(&self) -> Result<u64> {
+        let (mut keys, mut values) = (vec![K::zeroed(); COUNTED], vec![V::zeroed(); COUNTED]);
+        // Where the kernel is in the map: the number of a bucket.
+        let mut place = 0_u64;
+        let (mut begun, mut entries) = (false, 0);
+        loop {
+            let at = (&raw mut place).addr() as u64;
+            let mut attributes = Batch {
+                in_batch: if begun { at } else { 0 },
+                out_batch: at,
+                keys: keys.as_mut_ptr().addr() as u64,
+                values: values.as_mut_ptr().addr() as u64,
+                count: u32::try_from(COUNTED).unwrap_or(0),
+                map: self.raw(),
+                ..Batch::default()
+            };
+            // SAFETY: keys and values live through the call and have room for `count`
+            // elements of the sizes that `new` checked; the place has room for what a
+            // hash puts there, four bytes.
+            let done = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) };
+            begun = true;
+            match done {
+                Ok(_) => entries += u64::from(attributes.count),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(entries + u64::from(attributes.count));
+                }
+                Err(error) => return Err(self.failed("count", error)),
             }
         }
     }
@@ -166,7 +221,7 @@ impl<K: Pod, V: Pod> Map<K, V> {
         };
         // SAFETY: key and value live through the call and have the sizes that
         // `new` checked.
-        unsafe { bpf(command, &mut attributes) }
+        unsafe { bpf(command, &mut attributes) }.map(drop)
     }
 
     fn raw(&self) -> u32 {
@@ -184,15 +239,18 @@ impl<K, V> AsFd for Map<K, V> {
     }
 }
 
-/// Calls `bpf(2)`.
+/// Calls `bpf(2)`; what it returns is a descriptor for the commands that make one.
 ///
 /// # Safety
 ///
 /// Every address in `attributes` must be good for what `command` does with it.
-unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<()> {
+pub(super) unsafe fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_int> {
     // SAFETY: by the contract above; the size is that of the structure.
     let done = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if done < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    libc::c_int::try_from(done).map_err(io::Error::other)
 }

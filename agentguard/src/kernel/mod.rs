@@ -6,10 +6,12 @@ pub mod btf;
 mod load;
 mod map;
 mod names;
+mod own;
 mod paths;
 mod pin;
 mod places;
 mod ring;
+mod stats;
 mod tables;
 
 pub use load::{LoadedProgram, Temporary, lsm_list, measure, rename_lock};
@@ -18,6 +20,7 @@ pub use paths::Stand;
 pub use pin::{Found, Pins, unload};
 pub use places::{Standing, Stands};
 pub use ring::Ring;
+pub use stats::{Fill, ProgramRun, ProgramStats};
 pub use tables::{Counter, Tables};
 
 /// The kernel programs, as `cargo xtask build` left them; empty in a build

@@ -138,6 +138,15 @@ impl Pins {
         })
     }
 
+    /// The pins of this build's programs, each with its program's name.
+    ///
+    /// # Errors
+    ///
+    /// Where they cannot be listed.
+    pub fn programs(&self) -> Result<Vec<PathBuf>> {
+        entries(&self.links().join(super::object_name()))
+    }
+
     fn refuse_foreign(&self) -> Result<()> {
         if !self.root.is_dir() {
             return Ok(());

@@ -13,7 +13,8 @@ use agentguard_common::egress::{
 use agentguard_common::event::{KINDS, Kind};
 use agentguard_common::map as name;
 use agentguard_common::net::Address;
-use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, TaskLabel};
+use agentguard_common::own::InodeKey;
+use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, Taint, TaskLabel};
 use agentguard_common::unix;
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
@@ -42,15 +43,17 @@ pub struct Tables {
     sessions: Map<u32, SessionEntry>,
     counts: Map<u32, SessionCount>,
     policies: Map<u32, PolicyEntry>,
-    egress: Map<Key, Entry>,
-    blocks: Map<BlockKey, Block>,
+    pub(super) egress: Map<Key, Entry>,
+    pub(super) blocks: Map<BlockKey, Block>,
     sockets: Map<unix::Key, unix::Rule>,
-    names: NameTables,
-    places: PlaceTables,
-    paths: PathTables,
-    matches: Map<MatchKey, u32>,
+    pub(super) names: NameTables,
+    pub(super) places: PlaceTables,
+    pub(super) paths: PathTables,
+    pub(super) matches: Map<MatchKey, u32>,
     match_count: Map<u32, u32>,
-    standby: Map<StandbyKey, u32>,
+    pub(super) standby: Map<StandbyKey, u32>,
+    pub(super) own: Map<InodeKey, u32>,
+    tainted: Map<u64, Taint>,
     counters: PerCpuArray<MapData, u64>,
     decisions: MapData,
     activity: MapData,
@@ -91,6 +94,8 @@ impl Tables {
             matches: Map::new(name::MATCHES, &open(name::MATCHES)?)?,
             match_count: Map::new(name::MATCH_COUNT, &open(name::MATCH_COUNT)?)?,
             standby: Map::new(name::STANDBY, &open(name::STANDBY)?)?,
+            own: Map::new(name::OWN, &open(name::OWN)?)?,
+            tainted: Map::new(name::TAINTED, &open(name::TAINTED)?)?,
             counters,
             decisions: open(name::DECISIONS)?,
             activity: open(name::ACTIVITY)?,
@@ -243,6 +248,33 @@ impl Tables {
     /// [`Error::System`] where the kernel refuses.
     pub fn remove_session(&self, slot: u32) -> Result<()> {
         self.sessions.set(&slot, &SessionEntry::zeroed())
+    }
+
+    /// The sessions that have read a secret, those that ended a while ago included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the table cannot be read.
+    pub fn tainted(&self) -> Result<Vec<u64>> {
+        self.tainted.keys()
+    }
+
+    /// Whether a session has read a secret.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::tainted`].
+    pub fn is_tainted(&self, session: u64) -> Result<bool> {
+        Ok(self.tainted.get(&session)?.is_some())
+    }
+
+    /// Takes the mark off a session.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the kernel refuses.
+    pub fn clear_taint(&self, session: u64) -> Result<()> {
+        self.tainted.remove(&session).map(drop)
     }
 
     /// How many tasks the session in a slot has.
@@ -455,7 +487,7 @@ impl Tables {
 }
 
 /// A table as it stands, but for keys that go while it is read.
-fn read_all<K: Pod + Ord>(map: &Map<K, u32>) -> Result<BTreeMap<K, u32>> {
+pub(super) fn read_all<K: Pod + Ord>(map: &Map<K, u32>) -> Result<BTreeMap<K, u32>> {
     let mut all = BTreeMap::new();
     for key in map.keys()? {
         if let Some(value) = map.get(&key)? {

@@ -12,7 +12,7 @@ use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
 use super::error::{PolicyErrors, Problem};
 use super::fields::{Fields, text};
 use super::model::Policy;
-use super::paths::{Access, Bindings, NoLinks, PathTable, is_variable, names_of};
+use super::paths::{Access, BindError, Bindings, NoLinks, PathTable, is_variable, names_of};
 use super::place::{Place, Sited};
 use super::read::{decode, read_file};
 use super::report::{Report, quoted};
@@ -101,13 +101,16 @@ fn joined(given: &Bindings, of_file: Bindings) -> Bindings {
     all
 }
 
+/// What is wrong with what a policy's variables stand for, as an error about its file.
+pub(crate) fn path_errors(policy: &Policy, error: &BindError) -> PolicyErrors {
+    PolicyErrors::whole(&policy.path, Problem::Binding(error.to_string()), None)
+}
+
 /// The rules on paths, in memory. Links of this host are not followed.
 fn table(policy: &Policy, bindings: &Bindings) -> Result<Option<PathTable>, PolicyErrors> {
     let mut bindings = bindings.clone();
     bindings.workspace = bindings.workspace.or_else(|| policy.workspace.clone());
-    let bound = policy.bind(&bindings, &NoLinks).map_err(|error| {
-        PolicyErrors::whole(&policy.path, Problem::Binding(error.to_string()), None)
-    })?;
+    let bound = policy.bind(&bindings, &NoLinks).map_err(|error| path_errors(policy, &error))?;
     let automaton = bound.map(|bound| bound.compile(policy)).transpose()?;
     Ok(automaton.map(|automaton| PathTable::new(&automaton)))
 }

@@ -24,21 +24,37 @@ impl Policy {
     ///
     /// Where the tables have no room for it.
     pub fn compile(&self) -> Result<Compiled, PolicyErrors> {
+        self.compile_beside(self.tainted.as_deref())
+    }
+
+    /// Compiles what holds once a session is tainted, one of [`Policy::tainted`], beside the
+    /// policy that holds before.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::compile`].
+    pub fn compile_after(&self, before: &Self) -> Result<Compiled, PolicyErrors> {
+        self.compile_beside(Some(before))
+    }
+
+    fn compile_beside(&self, beside: Option<&Self>) -> Result<Compiled, PolicyErrors> {
         let mut report = Report::new(&self.path, &self.source);
         let terms = terms::of_section(&self.egress);
         let mut entry = PolicyEntry::zeroed();
         entry.tag = self.tag();
         entry.hash = self.hash;
         entry.egress_default = self.egress.default as u8;
+        entry.host = self.host.iter().fold(0, |open, power| open | power.bit());
         let lookups = self.egress.lookups();
         if let Some(dns) = &lookups {
             dns.fill(&mut entry);
+            entry.dns |= self.egress.tls.bits();
         }
         let (v6, v4) = terms.split_at(terms.partition_point(|term| !term.subject.is_v4()));
         let mut tables = Tables::default();
         entry.v6_count = tables.add_family(self, v6, &mut entry.lengths, V6_LENGTHS, &mut report);
         entry.v4_count = tables.add_family(self, v4, &mut entry.lengths, 0, &mut report);
-        tables.add_names(self, &terms::of_names(&self.egress.rules), &mut report);
+        tables.add_names(self, beside, &mut report);
         let Tables { entries, blocks, names, .. } = tables;
         for (count, what, max) in [
             (entries.len(), "networks, search markers and lists of names", MAX_ENTRIES),

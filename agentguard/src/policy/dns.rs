@@ -201,7 +201,7 @@ fn times(document: &DnsDocument, report: &mut Report<'_>) -> (u32, u32) {
 }
 
 /// Reads a number and its unit, in seconds.
-fn duration(key: &'static str, text: &str) -> Result<u32, Refusal> {
+pub(super) fn duration(key: &'static str, text: &str) -> Result<u32, Refusal> {
     let bad = |why, mend: String| (Problem::BadDuration { key, text: quoted(text), why }, mend);
     let unit =
         UNITS.iter().find_map(|(unit, seconds, _)| Some((text.strip_suffix(*unit)?, seconds)));

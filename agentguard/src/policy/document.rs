@@ -6,15 +6,20 @@
 
 use schemars::JsonSchema;
 
+use super::detect::DetectDocument;
 use super::error::Problem;
 use super::fields::{Fields, items, text, text_or_integer};
+use super::limits::LimitsDocument;
 use super::paths::{ExecDocument, FilesDocument, PathText, read_paths};
 use super::place::{Place, Sited};
+use super::powers::HostDocument;
 use super::report::Report;
+use super::respond::ResponseDocument;
 use super::shape::{
     CidrText, DurationText, NetworkText, PortText, ProtocolText, ResolverText, Several, UserText,
     VersionText,
 };
+use super::taint::TaintedDocument;
 use super::yaml::{Node, Value};
 
 /// A policy of agentguard: what the sessions of one agent may do.
@@ -42,8 +47,20 @@ pub(super) struct PolicyDocument {
     pub(super) files: Option<FilesDocument>,
     /// Which programs may be executed. Nothing is said of them, where this is missing.
     pub(super) exec: Option<ExecDocument>,
+    /// What may be done to the host and to processes outside of the session. Nothing, where
+    /// this is missing.
+    pub(super) host: Option<HostDocument>,
     /// Files that are secret, with everything below: reading one taints the session.
     pub(super) secrets: Option<Several<PathText>>,
+    /// What holds once a session has read one of those. The same as before, where this is
+    /// missing.
+    pub(super) tainted: Option<TaintedDocument>,
+    /// What a session may use of the host.
+    pub(super) limits: Option<LimitsDocument>,
+    /// Which findings count.
+    pub(super) detect: Option<DetectDocument>,
+    /// What is done about a session that misbehaves.
+    pub(super) respond: Option<Vec<ResponseDocument>>,
     /// The directory that `${workspace}` stands for, unless `agentguard run` says another.
     #[schemars(regex(pattern = "^/."))]
     pub(super) workspace: Option<Sited<String>>,
@@ -83,6 +100,11 @@ pub(super) struct EgressDocument {
     /// How names are looked up. With it, or with a rule by name, no other resolver may be
     /// asked, and only for names that may be reached.
     pub(super) dns: Option<DnsDocument>,
+    /// What is done about TLS handshakes with addresses to which a name led. One with a name
+    /// that no rule allows is refused; one that shows no name is told of, or under strict
+    /// refused as well. Off: they are not looked at.
+    #[schemars(extend("enum" = ["off", "report", "strict"], "default" = "report"))]
+    pub(super) tls: Option<Sited<String>>,
 }
 
 /// How names are looked up.
@@ -147,9 +169,13 @@ impl PolicyDocument {
         let egress = fields.take("egress", report);
         let files = fields.take("files", report);
         let exec = fields.take("exec", report);
+        let host = fields.take("host", report);
         let secrets = fields.take("secrets", report);
         let workspace = fields.take("workspace", report);
-        fields.not_yet(&["limits", "tainted", "respond"], report);
+        let limits = fields.take("limits", report);
+        let detect = fields.take("detect", report);
+        let respond = fields.take("respond", report);
+        let tainted = fields.take("tainted", report);
         fields.close(report);
         Self {
             version: version
@@ -163,7 +189,12 @@ impl PolicyDocument {
             egress: egress.and_then(|node| EgressDocument::read(node, report)),
             files: files.and_then(|node| FilesDocument::read(node, report)),
             exec: exec.and_then(|node| ExecDocument::read(node, report)),
+            host: host.and_then(|node| HostDocument::read(node, report)),
             secrets: secrets.map(|node| read_paths(node, "secrets", report)),
+            tainted: tainted.and_then(|node| TaintedDocument::read(node, report)),
+            limits: limits.and_then(|node| LimitsDocument::read(node, report)),
+            detect: detect.and_then(|node| DetectDocument::read(node, report)),
+            respond: respond.map(|node| ResponseDocument::read_all(node, report)),
             workspace: workspace.and_then(|node| text(node, "workspace", "a path", report)),
         }
     }
@@ -211,9 +242,10 @@ impl EgressDocument {
         let default = fields.take("default", report);
         let rules = fields.take("rules", report);
         let dns = fields.take("dns", report);
-        fields.not_yet(&["tls"], report);
+        let tls = fields.take("tls", report);
         fields.close(report);
         Some(Self {
+            tls: tls.and_then(|node| text(node, "tls", "off, report or strict", report)),
             default: default.and_then(|node| text(node, "default", "deny or allow", report)),
             rules: rules.map(|node| RuleDocument::read_all(node, report)),
             dns: dns.and_then(|node| DnsDocument::read(node, report)),
@@ -252,7 +284,7 @@ impl DnsDocument {
 }
 
 impl RuleDocument {
-    fn read_all(node: &Node<'_>, report: &mut Report<'_>) -> Vec<Self> {
+    pub(super) fn read_all(node: &Node<'_>, report: &mut Report<'_>) -> Vec<Self> {
         let Value::List(items) = &node.value else {
             let (expected, found) = ("a list", node.described());
             let problem = Problem::WrongType { key: "rules", expected, found };

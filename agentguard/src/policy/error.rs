@@ -169,6 +169,38 @@ pub enum Problem {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// An amount that is not one, or not one that the key takes.
+    #[error("bad amount: {key} is {text}, which {why}")]
+    BadAmount {
+        /// The key.
+        key: &'static str,
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A condition of a response that is not one.
+    #[error("bad condition: {text} {why}")]
+    BadCondition {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A condition of a response that can never hold.
+    #[error("never holds: {what}")]
+    NeverHolds {
+        /// What was written.
+        what: String,
+    },
+    /// A limit that this host cannot enforce.
+    #[error("limits.{key} cannot be enforced on this host: {why}")]
+    NotOnThisHost {
+        /// The key below `limits`.
+        key: &'static str,
+        /// What is missing.
+        why: String,
+    },
     /// More items than a key takes.
     #[error("too many {key}: {count}, of at most {max}")]
     TooMany {
@@ -218,6 +250,14 @@ pub enum Problem {
         what: &'static str,
         /// How many there can be.
         max: usize,
+    },
+    /// A key where it says nothing, or too much.
+    #[error("{key} in {what}")]
+    Misplaced {
+        /// The key, with its value where that matters.
+        key: &'static str,
+        /// Where it stands.
+        what: &'static str,
     },
     /// Ports or a protocol in a rule that has no use for them.
     #[error("{key} in a rule for {what}")]

@@ -7,7 +7,7 @@ use agentguard_common::verdict::Verdict;
 
 use super::builtin::{RULE_LOOKUP_ID, RULE_MANAGERS_ID};
 use super::dns::{Dns, in_words};
-use super::model::{EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA_ID, User};
+use super::model::{EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA_ID, Tls, User};
 use super::network::Network;
 use super::ports::Ports;
 use super::report::visible;
@@ -45,7 +45,18 @@ fn write_all(out: &mut String, policy: &Policy) -> std::fmt::Result {
     }
     writeln!(out, "\nNetwork")?;
     egress(out, &policy.egress)?;
-    super::paths::explain(out, policy)
+    super::taint::in_words(out, policy)?;
+    super::paths::explain(out, policy)?;
+    if !policy.limits.limits.is_empty() {
+        super::limits::explain(out, &policy.limits.limits)?;
+    }
+    if policy.detect != super::DetectSection::default() {
+        super::detect::explain(out, &policy.detect)?;
+    }
+    if !policy.responses.is_empty() {
+        super::respond::explain(out, &policy.responses)?;
+    }
+    super::powers::explain(out, &policy.host)
 }
 
 fn match_in_words(found: &Match) -> String {
@@ -58,7 +69,7 @@ fn match_in_words(found: &Match) -> String {
     }
 }
 
-fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
+pub(super) fn egress(out: &mut String, section: &EgressSection) -> std::fmt::Result {
     if section.rules.is_empty() && section.default == Verdict::Deny {
         writeln!(out, "  No host may be reached.")?;
         lookups(out, section)?;
@@ -121,7 +132,17 @@ fn lookups(out: &mut String, section: &EgressSection) -> std::fmt::Result {
          cloud{except}."
     )?;
     let (floor, cap) = (in_words(dns.floor), in_words(dns.cap));
-    writeln!(out, "  An answer counts for as long as it says, at least {floor}, at most {cap}.")
+    writeln!(out, "  An answer counts for as long as it says, at least {floor}, at most {cap}.")?;
+    let hidden = match section.tls {
+        Tls::Off => return writeln!(out, "  TLS handshakes are not looked at."),
+        Tls::Report => "told of",
+        Tls::Strict => "refused, and so is what is no TLS on port 443",
+    };
+    writeln!(
+        out,
+        "  TLS: where a name led to the address, the name in the handshake must be allowed on \
+         that port;\n    a handshake that shows none is {hidden}."
+    )
 }
 
 fn resolvers(dns: &Dns) -> String {

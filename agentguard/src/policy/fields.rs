@@ -158,6 +158,24 @@ pub(super) fn text_or_integer(
     }
 }
 
+/// A number, as it is written.
+pub(super) fn fraction(
+    node: &Node<'_>,
+    key: &'static str,
+    expected: &'static str,
+    report: &mut Report<'_>,
+) -> Option<Sited<String>> {
+    match &node.value {
+        Value::Scalar(scalar) if !matches!(scalar.kind(), Kind::Null | Kind::Bool) => {
+            Some(Sited::new(scalar.text.clone().into_owned(), node.place))
+        }
+        _ => {
+            wrong_type(node, key, expected, report);
+            None
+        }
+    }
+}
+
 fn wrong_type(node: &Node<'_>, key: &'static str, expected: &'static str, report: &mut Report<'_>) {
     let found = node.described();
     let mend = format!("write {expected}");

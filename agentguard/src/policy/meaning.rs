@@ -11,16 +11,18 @@ use super::dns::Dns;
 use super::document::{EgressDocument, MatchDocument, PolicyDocument, RuleDocument};
 use super::error::Problem;
 use super::host::HostName;
-use super::model::{EgressRule, EgressSection, Match, Mode, Policy};
+use super::limits::LimitsSection;
+use super::model::{EgressRule, EgressSection, Match, Mode, Policy, Tls};
 use super::names::{is_agent, read_match, refuse_id};
 use super::network::{Network, Refusal};
 use super::paths::{self, Written};
 use super::place::{Place, Sited};
 use super::ports::{Ports, parse_protocol};
 use super::report::{Report, quoted};
+use super::respond::responses;
 use super::shape::{NetworkText, Several};
 use super::socket::SocketName;
-use super::{MAX_RULES, MAX_TERMS, check};
+use super::{MAX_RULES, MAX_TERMS, check, powers, taint};
 
 /// The version of the language that is read here.
 const VERSION: &str = "1";
@@ -47,6 +49,11 @@ pub(super) fn policy(
     // Rules that are not in order count too: numbers say where in the file a rule stands.
     let before = egress.rules.as_ref().map_or(0, Vec::len);
     let egress = self::egress(egress, report);
+    let limits = document.limits.as_ref();
+    let limits = limits.map(|limits| LimitsSection::of(limits, report)).unwrap_or_default();
+    let detect = document.detect.as_ref();
+    let detect = detect.map(|detect| detect.meaning(report)).unwrap_or_default();
+    let responses = responses(&document.respond.unwrap_or_default(), (&limits, &detect), report);
     let written = Written {
         files: document.files,
         exec: document.exec,
@@ -54,11 +61,9 @@ pub(super) fn policy(
         workspace: document.workspace,
     };
     let paths = paths::sections(&written, before, !matches.is_empty(), report);
-    let mut ids: Vec<(&str, Place)> =
-        egress.rules.iter().map(|rule| (rule.id.as_str(), rule.place)).collect();
-    ids.extend(paths.ids());
-    check::ids(ids, report);
-    Policy {
+    let with_paths = paths.files.is_some() || paths.exec.is_some() || !paths.secrets.is_empty();
+    let host = powers::powers(document.host.as_ref(), with_paths, report);
+    let policy = Policy {
         agent,
         description: document.description.map(|text| text.value),
         mode,
@@ -66,12 +71,23 @@ pub(super) fn policy(
         egress,
         files: paths.files,
         exec: paths.exec,
+        host,
         secrets: paths.secrets,
+        limits,
+        detect,
+        responses,
         workspace: paths.workspace,
         hash,
         source: source.to_owned(),
         path: path.to_owned(),
-    }
+        tainted: None,
+        is_tainted: false,
+    };
+    let tainted = document.tainted.and_then(|tainted| taint::meaning(tainted, &policy, report));
+    let mut ids: Vec<(&str, Place)> = policy.ids().collect();
+    ids.extend(tainted.iter().flat_map(|tainted| tainted.egress.ids()));
+    check::ids(ids, report);
+    Policy { tainted, ..policy }
 }
 
 fn agent(name: Option<Sited<String>>, report: &mut Report<'_>) -> String {
@@ -142,13 +158,26 @@ fn egress(document: EgressDocument, report: &mut Report<'_>) -> EgressSection {
         }
     };
     let dns = document.dns.as_ref().map(|dns| Dns::of(dns, report));
-    let rules = rules(&document.rules.unwrap_or_default(), report);
+    let tls = match document.tls.as_ref().map(|word| word.value.as_str()) {
+        None | Some("report") => Tls::Report,
+        Some("strict") => Tls::Strict,
+        Some("off") => Tls::Off,
+        Some(_) => {
+            bad_word(document.tls.as_ref(), "tls", "write off, report or strict", report);
+            Tls::Strict
+        }
+    };
+    let rules = rules("egress", &document.rules.unwrap_or_default(), report);
     check::rules(&rules, report);
-    EgressSection { default, rules, dns }
+    EgressSection { default, rules, dns, tls }
 }
 
 /// The rules that are in order by themselves.
-fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule> {
+pub(super) fn rules(
+    section: &str,
+    documents: &[RuleDocument],
+    report: &mut Report<'_>,
+) -> Vec<EgressRule> {
     if let Some(place) = documents.get(MAX_RULES).and_then(|extra| extra.place) {
         let problem = Problem::TooManyRules(documents.len());
         report.at(place, problem, "join neighbouring networks, or split the agent's work");
@@ -157,7 +186,7 @@ fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule>
     let mut terms = 0usize;
     let mut rules = Vec::with_capacity(documents.len());
     for (number, document) in (1u32..).zip(documents) {
-        let Some(rule) = rule(number, document, report) else {
+        let Some(rule) = rule(section, number, document, report) else {
             continue;
         };
         terms = terms
@@ -174,7 +203,12 @@ fn rules(documents: &[RuleDocument], report: &mut Report<'_>) -> Vec<EgressRule>
     rules
 }
 
-fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option<EgressRule> {
+fn rule(
+    section: &str,
+    number: u32,
+    document: &RuleDocument,
+    report: &mut Report<'_>,
+) -> Option<EgressRule> {
     let place = document.place?;
     let errors = report.count();
     let (verdict, texts) = what(document, place, report)?;
@@ -200,7 +234,7 @@ fn rule(number: u32, document: &RuleDocument, report: &mut Report<'_>) -> Option
         let only_sockets = networks.is_empty() && names.is_empty();
         out_of_place(document, protocols, only_sockets, report);
     }
-    let id = id("egress", number, document.id.as_ref(), report);
+    let id = id(section, number, document.id.as_ref(), report);
     (report.count() == errors && !document.broken).then_some(EgressRule {
         number,
         id,

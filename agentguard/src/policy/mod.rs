@@ -8,17 +8,22 @@
 //! file, line, column and mend. The language is described for its users
 //! in `docs/policy.md`.
 
+mod amount;
 mod builtin;
 mod cases;
 mod check;
 mod compile;
 mod compiled;
+mod detect;
+mod diff;
 mod dns;
 mod document;
 mod error;
 mod explain;
 mod fields;
+mod findings;
 mod host;
+mod limits;
 mod meaning;
 mod model;
 mod names;
@@ -26,13 +31,16 @@ mod network;
 mod paths;
 mod place;
 mod ports;
+mod powers;
 mod read;
 mod report;
+mod respond;
 mod schema;
 mod set;
 mod shape;
 mod socket;
 mod tables;
+mod taint;
 mod target;
 mod terms;
 #[cfg(test)]
@@ -41,15 +49,22 @@ mod yaml;
 
 use agentguard_common::egress::{BLOCK_RULES, INLINE_RULES};
 
+pub use amount::size_text;
 pub use builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID, builtin_sockets};
+pub(crate) use cases::path_errors;
 pub use cases::{CaseOutcome, run_cases};
 pub use compiled::Compiled;
+pub use detect::{DetectSection, Setting};
+pub(crate) use diff::is_by_meaning;
+pub use diff::{Answer, Change, Difference, VerdictChange};
 pub use dns::Dns;
 pub use error::{Excerpt, PolicyError, PolicyErrors, Problem};
 pub use explain::explain;
+pub use findings::{Confidence, Finding};
 pub use host::HostName;
+pub use limits::{Limits, LimitsSection, NotHere, Pace, Paces};
 pub use model::{
-    EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, User,
+    EgressRule, EgressSection, Match, Mode, Policy, RULE_METADATA, RULE_METADATA_ID, Tls, User,
 };
 pub use network::{Network, address_of};
 pub(crate) use paths::is_variable;
@@ -60,6 +75,7 @@ pub use paths::{
 };
 pub use place::{Place, Sited};
 pub use ports::Ports;
+pub use respond::{Counted, LimitName, MAX_RESPONSES, Response, Step, When};
 pub use schema::schema;
 pub use set::PolicySet;
 pub use socket::SocketName;
@@ -78,5 +94,7 @@ pub const MAX_TERMS: usize = 262_144;
 pub const MAX_PORT_RULES: usize = INLINE_RULES + BLOCK_RULES;
 /// How many resolvers a policy may list by address.
 pub const MAX_RESOLVERS: usize = 8;
+/// How many networks of this host and its surroundings a policy may let names lead to.
+pub const MAX_INSIDE: usize = agentguard_common::egress::MAX_INSIDE;
 /// How many errors are kept for one file.
 pub const MAX_ERRORS: usize = 100;

@@ -1,17 +1,24 @@
 //! What a policy says, once it has been read and checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use agentguard_common::egress::dns;
+use agentguard_common::host::Power;
+use agentguard_common::limit::{LIMITS, Rate};
 use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
 use super::builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID};
+use super::detect::DetectSection;
 use super::dns::Dns;
 use super::host::HostName;
+use super::limits::LimitsSection;
 use super::network::Network;
 use super::paths::{ExecSection, FilesSection, PathPattern};
 use super::place::{Place, Sited};
 use super::ports::Ports;
+use super::respond::Response;
 use super::socket::SocketName;
 
 /// The number of the rule that denies the clouds' metadata services. It is built
@@ -37,8 +44,21 @@ pub struct Policy {
     pub files: Option<FilesSection>,
     /// What may be executed; nothing is said of programs, where it is missing.
     pub exec: Option<ExecSection>,
+    /// What is open of the host and of processes outside of the session.
+    pub host: Vec<Power>,
     /// Reading these taints the session.
     pub secrets: Vec<Sited<PathPattern>>,
+    /// What holds once a session has read one of those, where that is something else.
+    pub tainted: Option<Arc<Policy>>,
+    /// Whether this is such a policy, which stands in the same file as the one that holds
+    /// before.
+    pub is_tainted: bool,
+    /// What a session may use of the host.
+    pub limits: LimitsSection,
+    /// Which findings count.
+    pub detect: DetectSection,
+    /// What is done about a session that misbehaves, in the order of the file.
+    pub responses: Vec<Response>,
     /// Where the agent works, unless that is given when a session begins.
     pub workspace: Option<PathBuf>,
     /// The SHA-256 of the file's bytes.
@@ -101,9 +121,59 @@ pub struct EgressSection {
     pub rules: Vec<EgressRule>,
     /// How names are looked up, where the file says so.
     pub dns: Option<Dns>,
+    /// What is done about TLS handshakes with addresses to which a name led.
+    pub tls: Tls,
+}
+
+/// What is done about TLS handshakes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Nothing.
+    Off,
+    /// A name that is not allowed is refused; what shows no name is told of.
+    #[default]
+    Report,
+    /// What shows no name is refused too.
+    Strict,
+}
+
+impl Policy {
+    /// The limits per time that the kernel keeps, in the order of
+    /// [`agentguard_common::limit::LIMITS`].
+    #[must_use]
+    pub fn rates(&self) -> [Rate; LIMITS.len()] {
+        self.limits.limits.rates()
+    }
+}
+
+impl Tls {
+    /// The word used in policies.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Report => "report",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// The bits of [`agentguard_common::egress::dns`] that say so.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Off => dns::TLS_OFF,
+            Self::Report => 0,
+            Self::Strict => dns::TLS_STRICT,
+        }
+    }
 }
 
 impl EgressSection {
+    /// The ids of the rules, with where they stand.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&str, Place)> {
+        self.rules.iter().map(|rule| (rule.id.as_str(), rule.place))
+    }
+
     /// How names are looked up. `None` where the policy does not speak of names, so that
     /// questions to resolvers are connections like others.
     #[must_use]
@@ -165,12 +235,20 @@ impl Policy {
     /// The line on which the rule with an id stands.
     #[must_use]
     pub fn line_of(&self, id: &str) -> Option<u32> {
-        let egress = self.egress.rules.iter().map(|rule| (&rule.id, rule.place));
+        let tainted = self.tainted.iter().flat_map(|tainted| tainted.egress.ids());
+        let mut all = self.ids().chain(tainted);
+        all.find(|(known, _)| *known == id).map(|(_, place)| place.line)
+    }
+
+    /// The ids of all rules and responses, with where they stand.
+    pub(super) fn ids(&self) -> impl Iterator<Item = (&str, Place)> {
         let files = self.files.iter().flat_map(|files| &files.rules);
         let exec = self.exec.iter().flat_map(|exec| &exec.rules);
-        let paths = files.map(|rule| (&rule.id, rule.place));
-        let mut all = egress.chain(paths).chain(exec.map(|rule| (&rule.id, rule.place)));
-        all.find(|(known, _)| *known == id).map(|(_, place)| place.line)
+        let files = files.map(|rule| (rule.id.as_str(), rule.place));
+        let exec = exec.map(|rule| (rule.id.as_str(), rule.place));
+        let responses = self.responses.iter();
+        let responses = responses.map(|response| (response.id.as_str(), response.place));
+        self.egress.ids().chain(files).chain(exec).chain(responses)
     }
 
     /// The paths of all rules and secrets.
@@ -181,10 +259,11 @@ impl Policy {
     }
 
     /// The first eight bytes of the hash, as the kernel knows the policy; never 0,
-    /// which marks a free slot there.
+    /// which marks a free slot there. For what holds for tainted sessions, all bits of it
+    /// the other way round.
     #[must_use]
     pub fn tag(&self) -> u64 {
-        let first = self.hash.first_chunk().copied().unwrap_or_default();
-        u64::from_be_bytes(first).max(1)
+        let first = u64::from_be_bytes(self.hash.first_chunk().copied().unwrap_or_default());
+        if self.is_tainted { (!first).max(1) } else { first.max(1) }
     }
 }

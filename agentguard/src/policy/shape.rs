@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use agentguard_common::host::{POWERS, Power};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::fields::items;
@@ -108,12 +109,49 @@ shape!(
     CidrText, "Cidr", { "type": "string", "pattern": "^[0-9a-fA-F:.]+(/[0-9]{1,3})?$" }
 );
 shape!(
+    /// The word deny.
+    DenyText, "Deny", { "const": "deny" }
+);
+shape!(
     /// The address of a resolver, or the word system.
     ResolverText, "Resolver", { "type": "string", "pattern": "^([0-9a-fA-F:.]+|system)$" }
 );
 shape!(
     /// A length of time.
     DurationText(String), "Duration", { "type": "string", "pattern": "^[0-9]+[smhd]$" }
+);
+shape!(
+    /// A number of bytes.
+    SizeText(String), "Size", { "type": "string", "pattern": "^[0-9]+([KMGT]i)?B$" }
+);
+shape!(
+    /// A number of bytes per second.
+    RateText(String), "Rate", { "type": "string", "pattern": "^[0-9]+([KMGT]i)?B/s$" }
+);
+shape!(
+    /// An amount of bytes per time.
+    BytesPaceText(String), "BytesPerTime", { "type": "string", "pattern": "^[0-9]+([KMGT]i)?B/(s|second|min|minute|h|hour|d|day)$" }
+);
+shape!(
+    /// A number per time.
+    PaceText(String), "NumberPerTime", { "type": "string", "pattern": "^[0-9]+/(s|second|min|minute|h|hour|d|day)$" }
+);
+shape!(
+    /// A condition of a response.
+    WhenText, "When",
+    {
+        "type": "string",
+        "pattern": "^\\s*((denials|findings|execs|forks|connections|names)\\s+>=?\\s+[0-9]+\\s+in\\s+[0-9]+[smhd]|finding\\s+[a-z-]+(\\s+>=\\s+[01](\\.[0-9]{1,2})?)?|runtime\\s+>\\s+[0-9]+[smhd]|limit\\s+[a-z]+)\\s*$"
+    }
+);
+shape!(
+    /// A share of CPUs; 100% is one.
+    PercentText(String), "Percent", { "type": "string", "pattern": "^[0-9]+%$" }
+);
+shape!(
+    /// A number.
+    CountText(String), "Count",
+    { "anyOf": [{ "type": "integer", "minimum": 1 }, { "type": "string", "pattern": "^[0-9]+$" }] }
 );
 shape!(
     /// A port, a range of ports or the word any.
@@ -124,6 +162,10 @@ shape!(
             { "type": "string", "pattern": "^([0-9]{1,5}(-[0-9]{1,5})?|any)$" }
         ]
     }
+);
+shape!(
+    /// Something that a session may do to the host.
+    PowerText, "Power", { "enum": POWERS.map(Power::as_str) }
 );
 shape!(
     /// A transport protocol.

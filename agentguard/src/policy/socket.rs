@@ -43,7 +43,7 @@ impl SocketName {
     }
 
     /// Reads what stands in a policy.
-    pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let bad = |why, mend: &str| (Problem::BadSocket { text: quoted(text), why }, mend.into());
         let name = text.strip_prefix(SCHEME).unwrap_or(text);
         if name.contains('\0') {

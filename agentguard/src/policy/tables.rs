@@ -19,7 +19,7 @@ use super::host::HostName;
 use super::model::{Policy, RULE_METADATA};
 use super::network::Network;
 use super::report::Report;
-use super::terms::{Decided, Subject, Term};
+use super::terms::{self, Decided, Subject, Term};
 
 /// A network or name with its finished list of port rules.
 struct Level<S> {
@@ -67,30 +67,36 @@ impl Tables {
         u8::try_from(steps.len()).unwrap_or(u8::MAX)
     }
 
-    /// Adds the names. Those of which the same is said share one list.
+    /// Adds the names of a policy. Those of which the same is said share one list, where
+    /// `beside` says the same of them, too: the policy that holds before or after the session
+    /// is tainted. Its lists have the same numbers, so that an address which was learned under
+    /// the one is known under the other.
     pub(super) fn add_names(
         &mut self,
         policy: &Policy,
-        terms: &[Term<&HostName>],
+        beside: Option<&Policy>,
         report: &mut Report<'_>,
     ) {
-        let mut lists: HashMap<Vec<PortRule>, u32> = HashMap::new();
-        walk(policy, terms, report, |_, level| {
+        let own = levels(policy, report);
+        // What is wrong there is said where its own tables are made.
+        let mut unheard = Report::new(&policy.path, &policy.source);
+        let other = beside.map(|beside| levels(beside, &mut unheard)).unwrap_or_default();
+        let mut lists: HashMap<[Option<&[PortRule]>; 2], u32> = HashMap::new();
+        for (subject, own, other) in side_by_side(&own, &other) {
+            // The same pair for both of them.
+            let pair = if policy.is_tainted { [other, own] } else { [own, other] };
             let next = u32::try_from(lists.len() + 1).unwrap_or(u32::MAX);
-            let list = match lists.get(&level.rules) {
-                Some(list) => *list,
-                None => {
-                    let entry = self.entry(&level.rules);
-                    self.entries.insert(name::list_key(0, next), entry);
-                    lists.insert(level.rules.clone(), next);
-                    next
-                }
-            };
-            let (verdict, rule) = asked(&level.rules, policy.egress.default);
-            if let Some(key) = level.subject.key(0) {
+            let list = *lists.entry(pair).or_insert(next);
+            if list == next {
+                let entry = self.entry(own.unwrap_or_default());
+                self.entries.insert(name::list_key(0, next), entry);
+            }
+            let Some(own) = own else { continue };
+            let (verdict, rule) = asked(own, policy.egress.default);
+            if let Some(key) = subject.key(0) {
                 self.names.insert(key, Named { list, rule, verdict, reserved: [0; 3] });
             }
-        });
+        }
     }
 
     /// Puts a marker wherever the search for `network` has to find something to go
@@ -143,6 +149,59 @@ impl Tables {
         self.shared.insert(spill.to_vec(), entry.block);
         self.blocks.insert(BlockKey { policy: 0, block: entry.block }, block);
         entry
+    }
+}
+
+/// The names of a policy with their finished lists, in order.
+fn levels<'p>(policy: &'p Policy, report: &mut Report<'_>) -> Vec<Level<&'p HostName>> {
+    let mut levels = Vec::new();
+    walk(policy, &terms::of_names(&policy.egress.rules), report, |_, level| {
+        let Level { subject, rules, overfull } = level;
+        levels.push(Level { subject: *subject, rules: rules.clone(), overfull: *overfull });
+    });
+    levels
+}
+
+/// A name, and the lists that two policies have for it.
+type Beside<'l> = (&'l HostName, Option<&'l [PortRule]>, Option<&'l [PortRule]>);
+
+/// The names of both, in order, and what each says of them: of a name that stands only in the
+/// one, the other says what it says of the nearest above it.
+fn side_by_side<'l>(
+    own: &'l [Level<&'l HostName>],
+    other: &'l [Level<&'l HostName>],
+) -> Vec<Beside<'l>> {
+    let mut subjects: Vec<&HostName> = own.iter().chain(other).map(|level| level.subject).collect();
+    subjects.sort_unstable();
+    subjects.dedup();
+    let (mut own, mut other) = (Nearest::new(own), Nearest::new(other));
+    let beside = |subject| (subject, own.of(subject), other.of(subject));
+    subjects.into_iter().map(beside).collect()
+}
+
+/// Goes through sorted names beside others.
+struct Nearest<'l> {
+    rest: std::iter::Peekable<std::slice::Iter<'l, Level<&'l HostName>>>,
+    chain: Vec<&'l Level<&'l HostName>>,
+}
+
+impl<'l> Nearest<'l> {
+    fn new(levels: &'l [Level<&'l HostName>]) -> Self {
+        Self { rest: levels.iter().peekable(), chain: Vec::new() }
+    }
+
+    /// The list of the nearest name that covers the next one.
+    fn of(&mut self, subject: &HostName) -> Option<&'l [PortRule]> {
+        let covers = |level: &Level<&HostName>| {
+            level.subject == subject || Subject::covers(&level.subject, &subject)
+        };
+        while self.chain.pop_if(|above| !covers(above)).is_some() {}
+        while let Some(level) = self.rest.next_if(|level| level.subject <= subject) {
+            if covers(level) {
+                self.chain.push(level);
+            }
+        }
+        self.chain.last().map(|level| level.rules.as_slice())
     }
 }
 

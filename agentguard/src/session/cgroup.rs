@@ -57,6 +57,12 @@ impl Cgroups {
         Cgroup { path: self.root.join(id) }
     }
 
+    /// The cgroup that holds those of all sessions.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where cgroup v2 is mounted.
     #[must_use]
     pub fn mount(&self) -> &Path {
@@ -122,6 +128,21 @@ impl Cgroup {
         self.write("cgroup.procs", &pid.to_string())
     }
 
+    /// Makes every process in it and below it stand still, or go on (`cgroup.freeze`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the kernel refuses.
+    pub fn freeze(&self, still: bool) -> Result<()> {
+        self.write("cgroup.freeze", if still { "1" } else { "0" })
+    }
+
+    /// Whether all of them stand still (`cgroup.events`).
+    #[must_use]
+    pub fn frozen(&self) -> bool {
+        self.read("cgroup.events").is_some_and(|text| text.lines().any(|line| line == "frozen 1"))
+    }
+
     /// Kills every process in it, those being forked included (`cgroup.kill`).
     ///
     /// # Errors
@@ -148,7 +169,34 @@ impl Cgroup {
         events.is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
     }
 
-    fn write(&self, file: &str, text: &str) -> Result<()> {
+    /// The cgroup at a path, whether there is one or not.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The files that the kernel marks as changed when a limit is reached.
+    #[must_use]
+    pub fn told_limits(&self) -> [PathBuf; 2] {
+        ["memory.events", "pids.events"].map(|file| self.path.join(file))
+    }
+
+    /// Whether it has a control file: those of controllers that are off are missing.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.path.join(file).exists()
+    }
+
+    /// The text of a control file.
+    pub(super) fn read(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.path.join(file)).ok()
+    }
+
+    pub(super) fn write(&self, file: &str, text: &str) -> Result<()> {
         let path = self.path.join(file);
         write_once(&path, text).map_err(Error::io("write", path))
     }
@@ -172,7 +220,7 @@ pub fn cgroup_mount() -> Result<PathBuf> {
 }
 
 /// Control files take one `write`, and must not be created.
-fn write_once(path: &Path, text: &str) -> std::io::Result<()> {
+pub(super) fn write_once(path: &Path, text: &str) -> std::io::Result<()> {
     File::options().write(true).open(path)?.write_all(text.as_bytes())
 }
 

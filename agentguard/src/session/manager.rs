@@ -6,14 +6,19 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use agentguard_common::limit::{LIMITS, Rate};
 use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel};
 
-use super::find::{all_labelled, check_single, in_cgroup, labelled, pidfd_kill};
+use super::disk::Disk;
+use super::doomed::Doomed;
+use super::find::{all_labelled, check_single, in_cgroup, labelled};
+use super::limiting::limit_files;
+use super::name::name;
 use super::paths::PathsInForce;
-use super::{Cgroup, Cgroups, Phase, Session, Store};
+use super::{Cgroup, Cgroups, Hits, Phase, Session, Slots, Store};
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
-use crate::policy::{BoundPaths, Policy};
+use crate::policy::{BoundPaths, Limits, Policy};
 
 /// The slot that `doctor` tries denials in.
 pub const PROBE_SLOT: u32 = MAX_SESSIONS - 1;
@@ -33,12 +38,14 @@ pub struct NewSession {
     pub agent: String,
     /// The hash of its policy, in hexadecimal digits.
     pub policy_hash: String,
-    /// The slot of its policy.
-    pub policy: u32,
+    /// The slots of its policy.
+    pub policy: Slots,
     /// Whether the policy is enforced or observed.
     pub state: State,
     /// The trace id.
     pub correlation_id: String,
+    /// The caller's span.
+    pub parent_span_id: Option<String>,
     /// Who starts it.
     pub uid: u32,
     /// What it runs.
@@ -49,8 +56,14 @@ pub struct NewSession {
     pub phase: Phase,
     /// Its policy, and the rules on paths in it with what the variables stand for put in.
     pub paths: Option<(Arc<Policy>, BoundPaths)>,
+    /// What it may use of the host.
+    pub limits: Limits,
+    /// The disk of its workspace, where a limit needs to know it.
+    pub disk: Option<Disk>,
     /// What else the policy says of programs, see [`agentguard_common::session::program`].
     pub exec: u32,
+    /// The policy's limits per time.
+    pub rates: [Rate; LIMITS.len()],
 }
 
 /// What is known of a process that was taken into a session.
@@ -62,22 +75,24 @@ pub struct Adopted {
     pub uid: u32,
     /// What it runs.
     pub command: Vec<String>,
-    /// The trace id of its environment.
-    pub trace_id: Option<String>,
+    /// The trace id and the span id of its environment.
+    pub trace: Option<(String, String)>,
 }
 
-/// A session that has just ended.
+/// A session that has just ended, and how often it hit limits since that was last asked.
 #[derive(Clone, Debug)]
-pub struct Ended(pub Session);
+pub struct Ended(pub Session, pub Hits);
 
 /// The sessions there are.
 pub struct Sessions {
-    live: BTreeMap<u64, Session>,
+    pub(super) live: BTreeMap<u64, Session>,
     ended: VecDeque<Session>,
-    entries: BTreeMap<u64, SessionEntry>,
+    pub(super) entries: BTreeMap<u64, SessionEntry>,
     paths: PathsInForce,
-    cgroups: Cgroups,
-    store: Store,
+    pub(super) cgroups: Cgroups,
+    pub(super) store: Store,
+    /// How often sessions had hit limits when that was last asked.
+    pub(super) hits: BTreeMap<u64, Hits>,
     last: u64,
     /// Sessions that had no process left at the last sweep.
     vacant: BTreeSet<u64>,
@@ -98,6 +113,7 @@ impl Sessions {
             paths: PathsInForce::default(),
             cgroups,
             store,
+            hits: BTreeMap::new(),
             last: 0,
             vacant: BTreeSet::new(),
         };
@@ -131,6 +147,9 @@ impl Sessions {
         let number = self.next_number();
         let id = name(number);
         let cgroup = self.cgroups.create(&id)?;
+        self.limit_new(&cgroup, &new).inspect_err(|_| {
+            let _ = cgroup.remove();
+        })?;
         let paths = new.paths.as_ref().map(|(policy, bound)| {
             // What the session's entry leads to stands there before it does.
             self.paths.hold(number, bound, policy, tables)
@@ -142,10 +161,13 @@ impl Sessions {
             let entry = SessionEntry {
                 session: number,
                 cgroup,
-                policy: new.policy,
+                policy: new.policy.policy,
+                tainted: new.policy.tainted,
+                reserved: 0,
                 state: new.state as u32,
                 files: paths.as_ref().map_or(0, |paths| paths.stand.number),
                 exec: new.exec,
+                rates: new.rates,
             };
             let taken =
                 |slot| slot == PROBE_SLOT || self.live.values().any(|session| session.slot == slot);
@@ -163,6 +185,7 @@ impl Sessions {
             agent: new.agent,
             policy_hash: new.policy_hash,
             correlation_id: new.correlation_id,
+            parent_span_id: new.parent_span_id,
             uid: new.uid,
             command: new.command,
             workspace: new.workspace,
@@ -171,6 +194,10 @@ impl Sessions {
             state: new.phase,
             killed: None,
             paths,
+            limits: new.limits,
+            tainted: None,
+            throttled: None,
+            paused: None,
         };
         self.entries.insert(number, entry);
         self.live.insert(number, session.clone());
@@ -204,7 +231,10 @@ impl Sessions {
         if !in_cgroup(pid, &session.cgroup) {
             self.cgroups.existing(&session.id).add(pid)?;
         }
-        let label = TaskLabel { session: number, slot: session.slot, reserved: 0 };
+        if let Some(most) = session.limits.open_files {
+            limit_files(pid, most)?;
+        }
+        let label = TaskLabel { session: number, slot: session.slot, refused: 0 };
         tables.enrol(pidfd.as_fd(), label)?;
         session.pid = u32::try_from(pid).unwrap_or(0);
         session.state = Phase::Running;
@@ -230,8 +260,8 @@ impl Sessions {
         session.state = Phase::Running;
         session.started = now();
         (session.pid, session.uid, session.command) = (by.pid, by.uid, by.command);
-        if let Some(trace_id) = by.trace_id {
-            session.correlation_id = trace_id;
+        if let Some((trace, span)) = by.trace {
+            (session.correlation_id, session.parent_span_id) = (trace, Some(span));
         }
         let session = session.clone();
         self.store.keep(&session)?;
@@ -244,6 +274,7 @@ impl Sessions {
                 break;
             }
         }
+        self.limit_open_files(&session, tables)?;
         Ok(Some(session))
     }
 
@@ -308,14 +339,19 @@ impl Sessions {
         tables.remove_session(session.slot)?;
         self.paths.release(number, tables)?;
         self.store.forget(&session.id)?;
+        let cgroup = self.cgroups.existing(&session.id);
+        let hits = super::control::since(self.hits.remove(&number), cgroup.hits());
+        if hits.memory > 0 {
+            session.killed.get_or_insert_with(|| super::control::out_of_memory(&session.limits));
+        }
         // A cgroup that is still busy goes with the next sweep.
-        let _ = self.cgroups.existing(&session.id).remove();
+        let _ = cgroup.remove();
         session.state = Phase::Ended;
         self.ended.push_back(session.clone());
         if self.ended.len() > ENDED_LIMIT {
             self.ended.pop_front();
         }
-        Ok(Some(Ended(session)))
+        Ok(Some(Ended(session, hits)))
     }
 
     /// Closes the books on a session of which the kernel says that its last task
@@ -392,7 +428,13 @@ impl Sessions {
         }
     }
 
-    /// Those that run.
+    /// Those that have processes, held or not, and are not being ended.
+    pub fn running(&self) -> impl Iterator<Item = &Session> {
+        let runs = |session: &&Session| matches!(session.state, Phase::Running | Phase::Paused);
+        self.live.values().filter(runs)
+    }
+
+    /// Those that are there, whatever they are doing.
     pub fn live(&self) -> impl Iterator<Item = &Session> {
         self.live.values()
     }
@@ -405,40 +447,13 @@ impl Sessions {
     /// Whether a running session uses the policy in a slot.
     #[must_use]
     pub fn uses_policy(&self, slot: u32) -> bool {
-        self.entries.values().any(|entry| entry.policy == slot)
+        self.entries.values().any(|entry| entry.policy == slot || entry.tainted == slot)
     }
 
     /// Microseconds since 1970, and always more than the last.
     fn next_number(&mut self) -> u64 {
         self.last = (now() / 1000).max(self.last + 1);
         self.last
-    }
-}
-
-/// A session whose processes are to be killed.
-#[derive(Debug)]
-pub struct Doomed {
-    number: u64,
-    cgroup: Cgroup,
-}
-
-impl Doomed {
-    /// Kills what is there; true when there was nothing left. To be called until it
-    /// says so twice running: a fork that had begun before the kernel was told to
-    /// refuse them can still finish.
-    ///
-    /// # Errors
-    ///
-    /// Where the kernel's tables cannot be read.
-    pub fn kill(&self, tables: &Tables) -> Result<bool> {
-        // Fails only when the cgroup is gone, and its processes with it.
-        let _ = self.cgroup.kill();
-        // Those that moved to other cgroups are found by their label.
-        let left = labelled(self.number, tables)?;
-        for process in &left {
-            pidfd_kill(process.pidfd.as_fd());
-        }
-        Ok(left.is_empty())
     }
 }
 
@@ -451,6 +466,7 @@ fn unknown(slot: u32, entry: SessionEntry) -> Session {
         agent: "unknown".into(),
         policy_hash: String::new(),
         correlation_id: String::new(),
+        parent_span_id: None,
         uid: 0,
         command: Vec::new(),
         workspace: String::new(),
@@ -460,36 +476,15 @@ fn unknown(slot: u32, entry: SessionEntry) -> Session {
         state: Phase::Running,
         killed: None,
         paths: None,
+        limits: Limits::default(),
+        tainted: None,
+        throttled: None,
+        paused: None,
     }
-}
-
-/// A session's name: its number in base 36.
-fn name(mut number: u64) -> String {
-    let mut digits = Vec::new();
-    while number > 0 {
-        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);
-        number /= 36;
-    }
-    digits.iter().rev().map(|digit| char::from(*digit)).collect()
 }
 
 /// Nanoseconds since 1970.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_numbers_in_base_36() {
-        assert_eq!(name(35), "z");
-        assert_eq!(name(36), "10");
-        assert_eq!(
-            u64::from_str_radix(&name(1_763_841_600_000_000), 36),
-            Ok(1_763_841_600_000_000)
-        );
-    }
 }

@@ -2,26 +2,42 @@
 
 mod adoption;
 mod cgroup;
+mod control;
 mod correlation;
+mod disk;
+mod doomed;
 mod find;
+mod limiting;
 mod manager;
+mod name;
+mod notice;
 mod paths;
 mod policies;
 mod process;
+mod snapshot;
 mod store;
+mod usage;
 
 pub use adoption::Adoption;
 pub use cgroup::{Cgroup, Cgroups, cgroup_mount};
-pub use correlation::{Correlation, trace_id};
+pub use correlation::{Correlation, session_span_id, span_id, trace_and_span};
+pub use disk::{Disk, disk_of};
+pub use doomed::Doomed;
 pub use find::{pidfd_open, tasks};
-pub use manager::{Adopted, Doomed, Ended, NewSession, PROBE_SLOT, Sessions};
+pub use limiting::{InForce, disk_for, limit_files};
+pub use manager::{Adopted, Ended, NewSession, PROBE_SLOT, Sessions};
+pub use notice::{Notice, Notices, Refusal};
 pub use paths::SessionPaths;
-pub use policies::{PROBE_POLICY, Policies};
+pub use policies::{PROBE_POLICY, Policies, Slots};
 pub use process::{Process, Processes};
+pub use snapshot::{Camera, Running, Snapshot};
 pub use store::Store;
+pub use usage::{Hits, Usage};
 
 use agentguard_common::session::State;
 use serde::{Deserialize, Serialize};
+
+use crate::policy::Limits;
 
 /// The number that the kernel's tables carry for the trial session of `doctor`.
 pub const PROBE_SESSION: u64 = u64::MAX;
@@ -41,6 +57,9 @@ pub struct Session {
     pub policy_hash: String,
     /// The W3C trace id that ties it to the agent's own telemetry.
     pub correlation_id: String,
+    /// The span in that trace that the session was started from, where one was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_span_id: Option<String>,
     /// The user who started it.
     pub uid: u32,
     /// The command and its arguments.
@@ -60,6 +79,18 @@ pub struct Session {
     /// Its rules on paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<SessionPaths>,
+    /// What it may use of the host.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// What it read that is secret, where it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tainted: Option<String>,
+    /// Why it is slowed down, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<String>,
+    /// Why it stands still, where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// What a session is doing.
@@ -72,6 +103,8 @@ pub enum Phase {
     Starting,
     /// Its processes run under its policy.
     Running,
+    /// Its processes stand still until somebody lets them go on.
+    Paused,
     /// It is being killed.
     Ending,
     /// It has no processes left.
@@ -86,6 +119,7 @@ impl Phase {
             Self::Standby => "standby",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Ending => "ending",
             Self::Ended => "ended",
         }

@@ -10,7 +10,7 @@ use agentguard_common::egress::MAX_POLICIES;
 use super::Store;
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
-use crate::policy::{Policy, PolicySet};
+use crate::policy::{Compiled, Policy, PolicySet};
 
 /// The slot that `doctor` tries denials in.
 pub const PROBE_POLICY: u32 = MAX_POLICIES - 1;
@@ -25,6 +25,15 @@ pub struct Policies {
 struct Loaded {
     tag: u64,
     policy: Option<Arc<Policy>>,
+}
+
+/// Where a policy stands in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slots {
+    /// Its slot.
+    pub policy: u32,
+    /// That of what holds once a session is tainted; the same, where nothing else does.
+    pub tainted: u32,
 }
 
 impl Policies {
@@ -51,6 +60,11 @@ impl Policies {
                 )
                 .ok()
                 .map(Arc::new);
+            // One file says what holds before a session is tainted and what does after.
+            let policy = policy.and_then(|policy| match &policy.tainted {
+                Some(tainted) if tainted.tag() == entry.tag => Some(Arc::clone(tainted)),
+                _ => Some(policy).filter(|policy| policy.tag() == entry.tag),
+            });
             loaded.insert(slot, Loaded { tag: entry.tag, policy });
         }
         Ok(Self { declared, directory, loaded })
@@ -79,14 +93,40 @@ impl Policies {
         self.declared.iter().count()
     }
 
-    /// The slot of an agent's declared policy, put into the kernel if it is not
-    /// there yet.
+    /// The policies that are declared.
+    pub fn all_declared(&self) -> impl Iterator<Item = &Policy> {
+        self.declared.iter()
+    }
+
+    /// Whether a policy takes processes in that nobody started as sessions.
+    #[must_use]
+    pub fn takes_in(&self) -> bool {
+        self.declared.iter().any(|policy| !policy.matches.is_empty())
+    }
+
+    /// The slots of a policy, put into the kernel if it is not there yet. One that no file
+    /// declares stays for as long as a session uses it.
     ///
     /// # Errors
     ///
-    /// Where there is none, it does not compile, or the kernel's tables are full.
-    pub fn slot(&mut self, agent: &str, tables: &Tables, store: &Store) -> Result<u32> {
-        let policy = self.declared(agent)?.clone();
+    /// Where it does not compile, or the kernel's tables are full.
+    pub fn slots(&mut self, policy: Policy, tables: &Tables, store: &Store) -> Result<Slots> {
+        store.keep_policy(&crate::hex(&policy.hash), &policy.source)?;
+        let policy = Arc::new(policy);
+        let slot = self.slot(&policy, tables, || Ok(policy.compile()?))?;
+        let tainted = match &policy.tainted {
+            Some(tainted) => self.slot(tainted, tables, || Ok(tainted.compile_after(&policy)?))?,
+            None => slot,
+        };
+        Ok(Slots { policy: slot, tainted })
+    }
+
+    fn slot(
+        &mut self,
+        policy: &Arc<Policy>,
+        tables: &Tables,
+        compile: impl FnOnce() -> Result<Compiled>,
+    ) -> Result<u32> {
         let tag = policy.tag();
         if let Some((slot, _)) = self.loaded.iter().find(|(_, loaded)| loaded.tag == tag) {
             return Ok(*slot);
@@ -97,10 +137,8 @@ impl Policies {
                 limit: PROBE_POLICY,
                 mend: "end sessions that run under older policies",
             })?;
-        let compiled = policy.compile()?;
-        store.keep_policy(&crate::hex(&policy.hash), &policy.source)?;
-        tables.add_policy(slot, &compiled)?;
-        self.loaded.insert(slot, Loaded { tag, policy: Some(Arc::new(policy)) });
+        tables.add_policy(slot, &compile()?)?;
+        self.loaded.insert(slot, Loaded { tag, policy: Some(Arc::clone(policy)) });
         Ok(slot)
     }
 
@@ -116,13 +154,25 @@ impl Policies {
         self.loaded.values().find(|loaded| loaded.tag == tag)?.policy.as_ref()
     }
 
+    /// A policy that is in force, by its hash in hexadecimal digits.
+    #[must_use]
+    pub fn of_hash(&self, hash: &str) -> Option<Arc<Policy>> {
+        let mut all = self.loaded.values().filter_map(|loaded| loaded.policy.as_ref());
+        all.find(|policy| crate::hex(&policy.hash) == hash).cloned()
+    }
+
     /// The policy that decided, by the line of the event.
     #[must_use]
     pub fn of_line(&self, line: &str) -> Option<&Policy> {
         let event: serde_json::Value = serde_json::from_str(line).ok()?;
         let hash = event.get("policy_hash")?.as_str()?;
+        self.all().find(|policy| crate::hex(&policy.hash) == hash)
+    }
+
+    /// Those in the kernel, then those that files declare; many are both.
+    pub fn all(&self) -> impl Iterator<Item = &Policy> {
         let all = self.loaded.values().filter_map(|loaded| loaded.policy.as_deref());
-        all.chain(self.declared.iter()).find(|policy| crate::hex(&policy.hash) == hash)
+        all.chain(self.declared.iter())
     }
 
     /// Takes policies out of the kernel that no file declares any more and no
@@ -137,7 +187,8 @@ impl Policies {
         tables: &Tables,
         store: &Store,
     ) -> Result<()> {
-        let current: Vec<u64> = self.declared.iter().map(Policy::tag).collect();
+        let tainted = self.declared.iter().filter_map(|policy| policy.tainted.as_deref());
+        let current: Vec<u64> = self.declared.iter().chain(tainted).map(Policy::tag).collect();
         let stale: Vec<u32> = self
             .loaded
             .iter()

@@ -63,6 +63,15 @@ impl Processes {
         self.known.get(&pid).cloned().unwrap_or_else(|| from_proc(pid))
     }
 
+    /// A process and what it descends from, as far as they belong to sessions and are
+    /// known without asking `/proc`.
+    pub fn ancestors(&self, first: Option<u32>) -> impl Iterator<Item = (u32, &Process)> {
+        let found = move |pid: u32| self.known.get(&pid).map(|process| (pid, process));
+        std::iter::successors(first.and_then(found), move |(_, process)| {
+            process.parent.and_then(found)
+        })
+    }
+
     fn put(&mut self, pid: u32, process: Process) {
         self.gone.retain(|gone| *gone != pid);
         if self.known.len() >= LIMIT && !self.known.contains_key(&pid) {
@@ -106,6 +115,21 @@ mod tests {
         processes.forked(u32::MAX - 1, u32::MAX - 2);
         assert_eq!(processes.get(u32::MAX - 2).exe.as_deref(), Some("/bin/sh"));
         assert_eq!(processes.get(u32::MAX - 2).parent, Some(u32::MAX - 1));
+    }
+
+    #[test]
+    fn ancestors_are_followed_as_far_as_they_are_known() {
+        let mut processes = Processes::default();
+        let shell = Process { parent: Some(1), exe: Some("/sh".into()), ..Process::default() };
+        processes.executed(10, shell);
+        processes.forked(10, 11);
+        processes.forked(11, 12);
+        let pids: Vec<u32> = processes.ancestors(Some(12)).map(|(pid, _)| pid).collect();
+        assert_eq!(pids, [12, 11, 10]);
+        assert_eq!(processes.ancestors(Some(99)).count(), 0);
+        // Numbers that were used again can make a ring: who asks has to set an end.
+        processes.executed(10, Process { parent: Some(12), ..Process::default() });
+        assert_eq!(processes.ancestors(Some(12)).take(8).count(), 8);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Session;
+use crate::detect::History;
 use crate::error::{Error, Result};
 
 /// The directory of the daemon's memory.
@@ -14,6 +15,7 @@ use crate::error::{Error, Result};
 pub struct Store {
     sessions: PathBuf,
     policies: PathBuf,
+    histories: PathBuf,
 }
 
 impl Store {
@@ -23,9 +25,12 @@ impl Store {
     ///
     /// [`Error::Io`] where it cannot be made.
     pub fn open(directory: &Path) -> Result<Self> {
-        let store =
-            Self { sessions: directory.join("sessions"), policies: directory.join("policies") };
-        for path in [&store.sessions, &store.policies] {
+        let store = Self {
+            sessions: directory.join("sessions"),
+            policies: directory.join("policies"),
+            histories: directory.join("histories"),
+        };
+        for path in [&store.sessions, &store.policies, &store.histories] {
             std::fs::DirBuilder::new()
                 .recursive(true)
                 .mode(0o700)
@@ -97,6 +102,25 @@ impl Store {
     pub fn forget_policy(&self, hash: &str) {
         // A file left over is only that.
         let _ = std::fs::remove_file(self.policy(hash));
+    }
+
+    /// What an agent did in its last sessions; nothing, where that is not known.
+    #[must_use]
+    pub fn history(&self, agent: &str) -> History {
+        let text = std::fs::read(self.histories.join(format!("{agent}.json")));
+        text.ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Remembers what an agent did in its last sessions.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it cannot be written.
+    pub fn keep_history(&self, agent: &str, history: &History) -> Result<()> {
+        let path = self.histories.join(format!("{agent}.json"));
+        let text =
+            serde_json::to_vec(history).map_err(|error| Error::io("write", &path)(error.into()))?;
+        replace(&path, &text)
     }
 
     /// Where the source of a remembered policy is.

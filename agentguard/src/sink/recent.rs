@@ -51,6 +51,12 @@ impl Recent {
         let _ = self.sender.send(sent);
     }
 
+    /// Whether anybody listens.
+    #[must_use]
+    pub fn has_listeners(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+
     /// What was kept, the last first.
     pub fn newest_first(&self) -> impl Iterator<Item = &Sent> {
         self.kept.iter().rev()

@@ -14,7 +14,7 @@ fn kill_leaves_no_process_alive() -> Outcome {
     if !in_vm() {
         return Ok(());
     }
-    let guard = Guard::start(&[CODER])?;
+    let guard = Guard::start(&[&format!("{CODER}host:\n  allow: cgroups\n")])?;
     // Processes that detach, move to another cgroup, and go on making more.
     let script = "
         echo waiting
@@ -36,7 +36,7 @@ fn kill_leaves_no_process_alive() -> Outcome {
         .filter(|event| event["kind"] == "lifecycle")
         .map(|event| &event["action"])
         .collect();
-    assert_eq!(actions, ["session.start", "session.kill", "session.end"]);
+    assert_eq!(actions, ["session.start", "session.kill", "session.snapshot", "session.end"]);
     Ok(())
 }
 
@@ -157,8 +157,9 @@ fn doctor_proves_every_mechanism() -> Outcome {
     for output in [without, with] {
         let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         let trials = report["trials"].as_array().ok_or("no trials")?;
-        assert_eq!(trials.len(), 11);
+        assert_eq!(trials.len(), 17);
         assert!(trials.iter().all(|trial| trial["outcome"] == "enforced"), "{report:#}");
+        assert!(report["names"]["resolvers"][0]["address"].is_string(), "{report:#}");
     }
     assert_eq!(guard.decisions()?.len(), 0, "a trial is no decision");
     Ok(())

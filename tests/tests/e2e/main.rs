@@ -5,13 +5,24 @@
 
 mod activity;
 mod adoption;
+mod audit;
 mod bad_input;
+mod benign;
+mod budgets;
 mod egress;
 mod files;
 mod identity;
+mod learn;
 mod life;
+mod limits;
+mod metrics;
 mod names;
+mod protect;
+mod protect_files;
+mod response;
 mod run;
+mod taint;
+mod tls;
 mod ways;
 mod why;
 

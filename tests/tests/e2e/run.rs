@@ -67,7 +67,12 @@ fn traceparent_is_kept_or_made() -> Outcome {
     let made = String::from_utf8(output.stdout)?;
     let starts = guard.wait_for("session.start", |event| event["action"] == "session.start")?;
     assert_eq!(starts[0]["correlation_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    assert_eq!(starts[0]["parent_span_id"], "00f067aa0ba902b7");
     assert_eq!(starts[1]["correlation_id"].as_str(), made.get(3..35));
+    assert!(starts[1].get("parent_span_id").is_none());
+    let (trace, session) = (starts[1]["correlation_id"].as_str(), starts[1]["session"].as_str());
+    let span = agentguard::session::session_span_id(trace.ok_or("")?, session.ok_or("")?);
+    assert_eq!(made.get(36..52), Some(agentguard::hex(&span).as_str()), "the session's own");
     Ok(())
 }
 

@@ -1,9 +1,10 @@
-//! End-to-end tests in VMs, two kernels at a time: one VM keeps about one core busy.
-//! Each is an `xtask vm` of its own, so that one in trouble takes no other with it.
+//! End-to-end tests in VMs, two at a time: one VM keeps about one core busy. The tests are
+//! dealt out to two VMs for each kernel, so that no core is idle when the kernels are odd in
+//! number. Each VM is an `xtask vm` of its own, so that one in trouble takes no other with it.
 
 use std::io::{BufRead as _, BufReader, Write as _, stdout};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::tally::{Counts, Tally};
+use crate::process;
 use crate::vm::kernel::Kernel;
 
 /// VMs at a time.
@@ -19,49 +21,97 @@ const AT_ONCE: usize = 2;
 /// Seconds for one test program in one VM; the lab is an emulation, and slow.
 const TIME_LIMIT: u32 = 1200;
 
-/// What came of a kernel: the counts, whether all went well, and how long it took.
+/// What came of a kernel: the counts, whether all went well, and how long its VMs took.
 pub(super) type Ran = Result<(Counts, bool, Duration)>;
 
-/// Runs the programs on every kernel; the results are in the order of the kernels.
+/// Parts that the tests of one kernel are dealt out to, and from how many tests on.
+const PARTS: usize = 2;
+const WORTH_PARTS: usize = 8;
+
+/// Runs the tests on every kernel; the results are in the order of the kernels.
 pub(super) fn run(kernels: &[Kernel], programs: &[PathBuf], filter: Option<&str>) -> Vec<Ran> {
+    let parts = match deal(programs, filter) {
+        Ok(parts) => parts,
+        Err(error) => return vec![Err(error)],
+    };
+    let jobs: Vec<(usize, &Part)> = (0..kernels.len())
+        .flat_map(|kernel| parts.iter().map(move |part| (kernel, part)))
+        .collect();
     let next = AtomicUsize::new(0);
-    let results: Vec<Mutex<Option<Ran>>> = kernels.iter().map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<Ran>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed))
-                    && let (Some(kernel), Some(result)) = (kernels.get(at), results.get(at))
+                    && let (Some((kernel, part)), Some(result)) = (jobs.get(at), results.get(at))
                 {
-                    let ran = on_kernel(kernel, programs, filter);
+                    let ran = kernels.get(*kernel).map(|kernel| timed(kernel, part));
                     if let Ok(mut result) = result.lock() {
-                        *result = Some(ran);
+                        *result = ran;
                     }
                 }
             });
         }
     });
-    let missing = || Err(anyhow::anyhow!("the thread that ran this kernel ended early"));
-    let taken = results.into_iter().map(|result| result.into_inner().ok().flatten());
-    taken.map(|ran| ran.unwrap_or_else(missing)).collect()
-}
-
-fn on_kernel(kernel: &Kernel, programs: &[PathBuf], filter: Option<&str>) -> Ran {
-    let start = Instant::now();
-    let (mut counts, mut sound) = (Counts::default(), true);
-    for program in programs {
-        let (counted, well) = in_vm(kernel, program, filter)?;
-        counts.add(counted);
-        sound &= well;
+    let mut of_kernels: Vec<Ran> = kernels.iter().map(|_| Ok(none())).collect();
+    for ((kernel, _), result) in jobs.iter().zip(results) {
+        let missing = || Err(anyhow::anyhow!("the thread that ran this kernel ended early"));
+        let ran = result.into_inner().ok().flatten().unwrap_or_else(missing);
+        if let Some(sum) = of_kernels.get_mut(*kernel) {
+            *sum = join(std::mem::replace(sum, Ok(none())), ran);
+        }
     }
-    Ok((counts, sound, start.elapsed()))
+    of_kernels
 }
 
-fn in_vm(kernel: &Kernel, program: &Path, filter: Option<&str>) -> Result<(Counts, bool)> {
+/// Before anything ran.
+fn none() -> (Counts, bool, Duration) {
+    (Counts::default(), true, Duration::ZERO)
+}
+
+/// Adds what came of a part to that of others.
+fn join(one: Ran, other: Ran) -> Ran {
+    let ((mut counts, well, time), (more, as_well, longer)) = (one?, other?);
+    counts.add(more);
+    Ok((counts, well && as_well, time + longer))
+}
+
+/// A test program, and which of its tests to run.
+struct Part {
+    program: PathBuf,
+    tests: Vec<String>,
+}
+
+/// Deals the tests out, one to each part in turn: neighbours are alike, and take alike long.
+fn deal(programs: &[PathBuf], filter: Option<&str>) -> Result<Vec<Part>> {
+    let mut parts = Vec::new();
+    for program in programs {
+        let mut list = Command::new(program);
+        list.args(["--list", "--format=terse"]).args(filter).stdin(Stdio::null());
+        let told = process::output(&mut list).context("list the end-to-end tests")?;
+        let tests: Vec<&str> = told.lines().filter_map(|l| l.strip_suffix(": test")).collect();
+        let count = if tests.len() < WORTH_PARTS { 1 } else { PARTS };
+        for part in 0..count {
+            let tests = tests.iter().skip(part).step_by(count).map(|&test| test.to_owned());
+            parts.push(Part { program: program.clone(), tests: tests.collect() });
+        }
+    }
+    parts.retain(|part| !part.tests.is_empty());
+    Ok(parts)
+}
+
+fn timed(kernel: &Kernel, part: &Part) -> Ran {
+    let start = Instant::now();
+    let (counts, well) = in_vm(kernel, part)?;
+    Ok((counts, well, start.elapsed()))
+}
+
+fn in_vm(kernel: &Kernel, part: &Part) -> Result<(Counts, bool)> {
     let me = std::env::current_exe().context("find xtask itself")?;
     let mut command = Command::new(me);
     command.args(["vm", "--no-build", "--timeout", &TIME_LIMIT.to_string()]);
     command.arg("--kernel").arg(&kernel.image);
-    command.arg("--").arg(program).arg("--test-threads=1").args(filter);
+    command.arg("--").arg(&part.program).args(["--test-threads=1", "--exact"]).args(&part.tests);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     // A VM ends with us, however we end.
     // SAFETY: between fork and exec, one system call that takes numbers.

@@ -90,8 +90,11 @@ fn machine(options: &VmOptions) -> Command {
 }
 
 fn boot_line(options: &VmOptions) -> String {
-    // Level 5 shows warnings, among them the traces that go with an oops.
-    let mut line = format!("console=ttyS0 loglevel=5 panic=-1 lsm={}", options.lsm);
+    // Level 5 shows warnings, among them the traces that go with an oops. What guards real
+    // processors against their own speculation, an emulated one only wades through: a
+    // quarter of the time. The verifier bypasses it for root either way.
+    let fast = "mitigations=off rcupdate.rcu_expedited=1";
+    let mut line = format!("console=ttyS0 loglevel=5 panic=-1 {fast} lsm={}", options.lsm);
     if let Some(more) = &options.append {
         line.push(' ');
         line.push_str(more);

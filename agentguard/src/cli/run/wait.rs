@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const SI_KERNEL: i32 = 0x80;
 
 /// Waits until the command has ended. All signals must be blocked.
-pub(super) fn for_command(pid: Pid) -> Result<WaitStatus> {
+pub(in crate::cli) fn for_command(pid: Pid) -> Result<WaitStatus> {
     loop {
         let (signal, code) = next_signal()?;
         match signal {
@@ -70,7 +70,7 @@ fn next_signal() -> Result<(Signal, i32)> {
 
 /// Ends as the command did: with its code, or by its signal. `killed` is asked
 /// whether agentguard was behind a SIGKILL.
-pub(super) fn pass_on(
+pub(in crate::cli) fn pass_on(
     status: WaitStatus,
     killed: impl FnOnce() -> Option<Error>,
 ) -> Result<ExitCode> {

@@ -243,6 +243,25 @@ pub(super) fn bind(
     Ok(bound)
 }
 
+impl PathPattern {
+    /// A path that it fits, with `other` for whatever can be anything. `None` where a variable
+    /// in it stands for nothing.
+    #[must_use]
+    pub fn example(&self, bindings: &Bindings, other: &str) -> Option<Vec<u8>> {
+        let mut names = bases(&self.base, bindings).ok()?.into_iter().next()?;
+        for step in &self.steps {
+            if step.anywhere {
+                names.push(other.into());
+            }
+            names.push(match &step.part {
+                Part::Name(name) => name.clone(),
+                Part::Glob(glob) => glob.example(other),
+            });
+        }
+        Some(if names.is_empty() { b"/".to_vec() } else { joined(&names) })
+    }
+}
+
 /// The places that a base stands for.
 fn bases(base: &Base, bindings: &Bindings) -> Result<Vec<Vec<Vec<u8>>>, BindError> {
     let missing = |variable: &str, option: String| BindError::Missing {

@@ -47,6 +47,26 @@ impl Glob {
         self.items.iter().filter(|item| matches!(item, Item::Byte(_))).count()
     }
 
+    /// A name that it fits: `other` where any bytes do.
+    pub(super) fn example(&self, other: &str) -> Vec<u8> {
+        let mut name = Vec::new();
+        for item in &self.items {
+            match item {
+                Item::Byte(byte) => name.push(*byte),
+                Item::Star => name.extend(other.bytes()),
+                Item::Set(ranges) => {
+                    let holds = |sign: &char| {
+                        ranges.iter().any(|(first, last)| (first..=last).contains(&sign))
+                    };
+                    let first = ranges.first().map_or('x', |(first, _)| *first);
+                    let sign = ['x', 'c', 'X', '0'].into_iter().find(holds).unwrap_or(first);
+                    name.extend(sign.encode_utf8(&mut [0; 4]).bytes());
+                }
+            }
+        }
+        name
+    }
+
     /// Reads a component.
     ///
     /// # Errors

@@ -68,14 +68,6 @@ pub(in super::super) fn sections(
 }
 
 impl Sections {
-    /// The ids of the rules, and where these stand.
-    pub(in super::super) fn ids(&self) -> impl Iterator<Item = (&str, Place)> {
-        let files = self.files.iter().flat_map(|files| &files.rules);
-        let files = files.map(|rule| (rule.id.as_str(), rule.place));
-        let exec = self.exec.iter().flat_map(|exec| &exec.rules);
-        files.chain(exec.map(|rule| (rule.id.as_str(), rule.place)))
-    }
-
     fn paths(&self) -> impl Iterator<Item = &Sited<PathPattern>> {
         let files = self.files.iter().flat_map(|files| &files.rules).flat_map(|rule| &rule.paths);
         let exec = self.exec.iter().flat_map(|exec| &exec.rules).flat_map(|rule| &rule.paths);

@@ -175,9 +175,6 @@ fn component(text: &str, part: &str) -> Result<Part, Refusal> {
     let bad = |why, mend: &str| -> Refusal { refusal(text, why, mend) };
     match part {
         "" => return Err(bad("has an empty part", "write each / once, and none at the end")),
-        "." | ".." => {
-            return Err(bad("has . or .. in it", "write the path as it is without them"));
-        }
         _ if part.replace("\\$", "").contains("${") => {
             let mend = "write the variable at the beginning, or \\${ for the signs";
             return Err(bad("has a variable within it", mend));
@@ -186,6 +183,10 @@ fn component(text: &str, part: &str) -> Result<Part, Refusal> {
     }
     let read = Glob::read(part).map_err(|(why, mend)| bad(why, mend))?;
     let (least, part) = match read {
+        // Also where they were written as `[.]`, say.
+        Ok(name) if matches!(name.as_slice(), b"." | b"..") => {
+            return Err(bad("has . or .. in it", "write the path as it is without them"));
+        }
         Ok(name) => (name.len(), Part::Name(name)),
         Err(glob) => (glob.literal_bytes(), Part::Glob(glob)),
     };

@@ -202,6 +202,10 @@ Files
 
 Programs
   Nothing is said of them: the host's own permissions hold.
+
+Host and other processes
+  Processes outside of the session, the kernel, its settings and devices, cgroups: deny.
+  agentguard's own files: deny, whatever is written here.
 "
     );
     let closed = explain(&valid("version: 1\nagent: a\nmode: observe\n"));

@@ -163,22 +163,6 @@ p.yaml:11:5: unknown key: exec in a match
 }
 
 #[test]
-fn what_is_not_supported_yet() {
-    let keys = ["limits", "tainted", "respond"];
-    for key in keys {
-        says(
-            &format!("version: 1\nagent: a\n{key}: x\n"),
-            &format!(
-                "p.yaml:3:1: not supported yet: the key {key}
-    3 | {key}: x
-      | ^
-      = remove it: a policy that cannot be enforced is not loaded"
-            ),
-        );
-    }
-}
-
-#[test]
 fn values_of_the_wrong_type() {
     says(
         "version: {}

@@ -87,7 +87,7 @@ fn verdicts_are_allow_and_deny() {
     says(
         &with_egress(
             "  default: ask
-  tls: strict
+  tls: hard
   rules:
     - audit: 10.0.0.1
     - allow: 10.0.0.1
@@ -103,10 +103,10 @@ p.yaml:4:12: not supported yet: default: ask
     4 |   default: ask
       |            ^
       = write deny or allow
-p.yaml:5:3: not supported yet: the key tls
-    5 |   tls: strict
-      |   ^
-      = remove it: a policy that cannot be enforced is not loaded
+p.yaml:5:8: bad value: tls is hard
+    5 |   tls: hard
+      |        ^
+      = write off, report or strict
 p.yaml:7:7: not supported yet: the key audit
     7 |     - audit: 10.0.0.1
       |       ^

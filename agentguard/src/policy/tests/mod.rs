@@ -9,11 +9,12 @@ mod messages;
 mod messages_rules;
 mod names;
 mod oracle;
-mod random;
+pub(super) mod random;
 mod round_trip;
 mod schema;
 mod shipped;
 mod sockets;
+mod taint;
 mod unit;
 
 use std::path::Path;
@@ -26,11 +27,11 @@ use super::network::address_of;
 use super::{Compiled, Policy, PolicyErrors};
 
 /// So many cases of a property, and no files for those that fail.
-fn cases(cases: u32) -> Config {
+pub(super) fn cases(cases: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 
-fn parse(text: &str) -> Result<Policy, PolicyErrors> {
+pub(super) fn parse(text: &str) -> Result<Policy, PolicyErrors> {
     Policy::parse(Path::new("p.yaml"), text.as_bytes())
 }
 
@@ -40,7 +41,7 @@ fn with_egress(egress: &str) -> String {
 }
 
 /// A policy that has to be in order.
-fn valid(text: &str) -> Policy {
+pub(super) fn valid(text: &str) -> Policy {
     parse(text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 

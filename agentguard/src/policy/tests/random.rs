@@ -12,13 +12,13 @@ use super::super::{Network, Ports};
 
 /// A rule as a test knows it.
 #[derive(Clone, Debug)]
-pub(super) struct Rule {
-    pub(super) verdict: Verdict,
-    pub(super) networks: Vec<Network>,
+pub(in super::super) struct Rule {
+    pub(in super::super) verdict: Verdict,
+    pub(in super::super) networks: Vec<Network>,
     /// Names; all below one where they begin with a star.
-    pub(super) names: Vec<String>,
-    pub(super) ports: Vec<Ports>,
-    pub(super) protocols: Protocols,
+    pub(in super::super) names: Vec<String>,
+    pub(in super::super) ports: Vec<Ports>,
+    pub(in super::super) protocols: Protocols,
 }
 
 /// Addresses that differ in few bits, far apart in length, and the odd ones.
@@ -72,7 +72,7 @@ fn protocols() -> impl Strategy<Value = Protocols> {
 }
 
 /// Names of few labels, so that they are below one another.
-pub(super) fn name() -> impl Strategy<Value = String> {
+pub(in super::super) fn name() -> impl Strategy<Value = String> {
     prop::collection::vec(select(vec!["a", "b", "a-b", "ab"]), 1..5)
         .prop_map(|labels| labels.join("."))
 }
@@ -101,13 +101,13 @@ fn rule() -> impl Strategy<Value = Rule> {
     )
 }
 
-pub(super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
+pub(in super::super) fn rules() -> impl Strategy<Value = Vec<Rule>> {
     prop::collection::vec(rule(), 0..14)
 }
 
 /// Where to, and by which protocol: often just inside or outside of a rule.
 #[derive(Clone, Debug)]
-pub(super) struct Probe {
+pub(in super::super) struct Probe {
     free: Address,
     near: Index,
     edge: u8,
@@ -115,14 +115,14 @@ pub(super) struct Probe {
     tcp: bool,
 }
 
-pub(super) fn probe() -> impl Strategy<Value = Probe> {
+pub(in super::super) fn probe() -> impl Strategy<Value = Probe> {
     let port = prop_oneof![4 => 0..20u16, 1 => select(vec![0, 443, 65534, 65535])];
     (address(), any::<Index>(), any::<u8>(), port, any::<bool>())
         .prop_map(|(free, near, edge, port, tcp)| Probe { free, near, edge, port, tcp })
 }
 
 impl Probe {
-    pub(super) fn aimed(&self, rules: &[Rule]) -> (Destination, Protocols) {
+    pub(in super::super) fn aimed(&self, rules: &[Rule]) -> (Destination, Protocols) {
         let networks: Vec<Network> = rules.iter().flat_map(|rule| rule.networks.clone()).collect();
         let address = match self.edge {
             0..80 => self.free,
@@ -149,7 +149,7 @@ fn near(network: Network, edge: u8) -> Address {
 }
 
 /// The rules as lines of a policy.
-pub(super) fn written(rules: &[Rule], allow_by_default: bool) -> String {
+pub(in super::super) fn written(rules: &[Rule], allow_by_default: bool) -> String {
     let default = if allow_by_default { "allow" } else { "deny" };
     let mut text = format!("version: 1\nagent: a\negress:\n  default: {default}\n  rules:\n");
     if rules.is_empty() {
@@ -172,7 +172,7 @@ pub(super) fn written(rules: &[Rule], allow_by_default: bool) -> String {
     text
 }
 
-pub(super) fn network_text(network: &Network) -> String {
+pub(in super::super) fn network_text(network: &Network) -> String {
     let ip = Ipv6Addr::from(network.address().octets());
     match ip.to_ipv4_mapped() {
         Some(ip) if network.is_v4() => {
@@ -182,7 +182,7 @@ pub(super) fn network_text(network: &Network) -> String {
     }
 }
 
-pub(super) fn ports_text(ports: Ports) -> String {
+pub(in super::super) fn ports_text(ports: Ports) -> String {
     match ports {
         Ports::ANY => "any".to_owned(),
         Ports { first, last } if first == last => format!("{first}"),

@@ -33,6 +33,11 @@ fn keys_are_those_that_are_read() {
         (&schema["$defs"]["FileRule"], "version: 1\nagent: a\nfiles:\n  rules:\n    - zzzzzz: 1\n"),
         (&schema["$defs"]["Exec"], "version: 1\nagent: a\nexec:\n  zzzzzz: 1\n"),
         (&schema["$defs"]["ExecRule"], "version: 1\nagent: a\nexec:\n  rules:\n    - zzzzzz: 1\n"),
+        (&schema["$defs"]["Host"], "version: 1\nagent: a\nhost:\n  zzzzzz: 1\n"),
+        (&schema["$defs"]["Limits"], "version: 1\nagent: a\nlimits:\n  zzzzzz: 1\n"),
+        (&schema["$defs"]["IoLimits"], "version: 1\nagent: a\nlimits:\n  io: { zzzzzz: 1 }\n"),
+        (&schema["$defs"]["Response"], "version: 1\nagent: a\nrespond:\n  - zzzzzz: 1\n"),
+        (&schema["$defs"]["Detect"], "version: 1\nagent: a\ndetect:\n  zzzzzz: 1\n"),
         (&schema["$defs"]["Match"], "version: 1\nagent: a\nmatch:\n  - zzzzzz: 1\n"),
     ] {
         let offered = offered(text);

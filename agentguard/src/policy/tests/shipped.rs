@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::{Policy, PolicySet};
+use super::super::{Bindings, Policy, PolicySet, run_cases};
 use super::valid;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -20,6 +20,22 @@ fn presets_load_and_compile() {
         assert!(policy.source.starts_with("# "), "{} begins with a comment", policy.agent);
         let name = policy.path.file_stem().and_then(|name| name.to_str());
         assert_eq!(name, Some(policy.agent.as_str()), "a preset is named after its agent");
+    }
+}
+
+#[test]
+fn presets_say_what_their_cases_expect() {
+    let policies = Path::new(ROOT).join("policies");
+    let files: Vec<_> = fs::read_dir(policies.join("cases")).unwrap().collect();
+    assert!(files.len() >= 8, "{}", files.len());
+    for file in files {
+        let file = file.unwrap().path();
+        let policy = Policy::load(&policies.join(file.file_name().unwrap()));
+        let policy = policy.unwrap_or_else(|errors| panic!("{errors}"));
+        let outcomes = run_cases(&policy, &file, &Bindings::default());
+        let outcomes = outcomes.unwrap_or_else(|errors| panic!("{errors}"));
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+        assert!(failed.is_empty(), "{}: {failed:#?}", file.display());
     }
 }
 

@@ -38,6 +38,7 @@ fn write(record: &Record) -> (Kind, Vec<u8>) {
         Record::Unix(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Dns(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::File(fixed, path, other) => (Kind::File, [bytes_of(fixed), path, other].concat()),
+        Record::Host(fixed) => (Kind::Host, bytes_of(fixed).to_vec()),
         Record::Fork(fixed) => (Kind::Fork, bytes_of(fixed).to_vec()),
         Record::Plain(kind, fixed) => (*kind, bytes_of(fixed).to_vec()),
         Record::Exec(fixed, tail) => {

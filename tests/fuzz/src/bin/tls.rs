@@ -4,7 +4,7 @@
 
 #![no_main]
 
-use agentguard_common::tls::{BYTES, Outcome, STEPS, Walk};
+use agentguard_common::tls::{BYTES, Bytes, NAME_ROOM, Outcome, STEPS, Walk};
 use libfuzzer_sys::fuzz_target;
 use rustls::server::Acceptor;
 
@@ -32,13 +32,21 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
+/// Bytes that begin somewhere; there are no others.
+struct Piece<'a>(&'a [u8], usize);
+
+impl Bytes for Piece<'_> {
+    fn byte(&mut self, at: u32) -> u8 {
+        self.0[at as usize - self.1]
+    }
+}
+
 /// What a walk through all bytes says, and the name.
 fn walk(bytes: &[u8]) -> (Outcome, Vec<u8>) {
-    let mut buffer = [0xaa; BYTES];
-    buffer[..bytes.len()].copy_from_slice(bytes);
+    let mut buffer = [0xaa; NAME_ROOM];
     let mut walk = Walk::new(bytes.len() as u32);
     let mut steps = 1;
-    while walk.step(&mut buffer) {
+    while walk.step(&mut Piece(bytes, 0), &mut buffer) {
         steps += 1;
     }
     assert!(steps <= STEPS && steps <= bytes.len() as u32 + 1, "{steps} steps");
@@ -47,13 +55,12 @@ fn walk(bytes: &[u8]) -> (Outcome, Vec<u8>) {
 
 /// The same, when each byte comes alone and is gone before the next.
 fn one_by_one(bytes: &[u8]) -> (Outcome, Vec<u8>) {
-    let mut buffer = [0; BYTES];
+    let mut buffer = [0; NAME_ROOM];
     let mut walk = Walk::new(0);
     for (at, byte) in bytes.iter().enumerate() {
         assert_eq!(walk.outcome(), Outcome::NeedMore);
-        buffer[at] = *byte;
         walk.more(at as u32 + 1);
-        walk.run(&mut buffer);
+        walk.run(&mut Piece(&[*byte], at), &mut buffer);
         if walk.outcome() != Outcome::NeedMore {
             break;
         }
@@ -61,11 +68,10 @@ fn one_by_one(bytes: &[u8]) -> (Outcome, Vec<u8>) {
     (walk.outcome(), name(&walk, bytes.len(), &buffer))
 }
 
-fn name(walk: &Walk, len: usize, buffer: &[u8; BYTES]) -> Vec<u8> {
+fn name(walk: &Walk, len: usize, buffer: &[u8; NAME_ROOM]) -> Vec<u8> {
     let Outcome::Done(hello) = walk.outcome() else { return Vec::new() };
-    let range = hello.name_at as usize..(hello.name_at + hello.name_len) as usize;
-    assert!(range.end <= hello.end as usize && hello.end as usize <= len, "{hello:?}");
-    buffer[range].to_vec()
+    assert!(hello.end as usize <= len, "{hello:?}");
+    buffer[..hello.name_len as usize].to_vec()
 }
 
 /// The same message in other records, of one byte to eight.

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -98,4 +99,22 @@ pub(crate) fn own_cgroup() -> Result<u64> {
     let text = fs::read_to_string("/proc/self/cgroup")?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup v2")?;
     Ok(fs::metadata(cgroup_mount()?.join(path))?.ino())
+}
+
+/// The memory of a process that is resident, in bytes.
+pub(crate) fn resident(process: &str) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{process}/statm"))?;
+    let pages: u64 = text.split(' ').nth(1).ok_or("no resident memory")?.parse()?;
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?.ok_or("no page size")?;
+    Ok(pages * u64::try_from(size)?)
+}
+
+/// The processor time that the threads of a process have used, system calls included.
+pub(crate) fn processor_time(process: &str) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += text.split(' ').next().ok_or("no processor time")?.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }

@@ -129,14 +129,17 @@ impl Programs {
     /// Puts this process into a session under the policy in a slot: by task storage,
     /// and by its cgroup for the programs of the stand-in.
     pub(crate) fn guard(&self, policy: u32) -> Result<()> {
-        let label = TaskLabel { session: SESSION, slot: SLOT, reserved: 0 };
+        let label = TaskLabel { session: SESSION, slot: SLOT, refused: 0 };
         let entry = SessionEntry {
             session: SESSION,
             cgroup: 0,
             policy,
+            tainted: policy,
+            reserved: 0,
             state: State::Enforce as u32,
             files: 0,
             exec: 0,
+            rates: Default::default(),
         };
         self.map(name::SESSIONS)?.set(&SLOT, &entry)?;
         self.map(name::TASKS)?.set(&self.pidfd.as_raw_fd(), &label)?;

@@ -7,10 +7,11 @@ use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use agentguard::config::Settings;
 use agentguard::daemon::{self, Config, Daemon};
 use agentguard::kernel::{Map, Tables};
 use agentguard::policy::PolicySet;
-use agentguard::sink::Log;
+use agentguard::sink::{self, Journal};
 use agentguard_common::map::SESSION_COUNTS;
 use agentguard_common::session::SessionCount;
 use aya::maps::{MapData, MapInfo};
@@ -34,17 +35,22 @@ pub(crate) fn serve(directory: &Path) -> Result<()> {
     let policies = directory.join("policies");
     fs::create_dir(&policies)?;
     fs::write(policies.join("bench.yaml"), crate::rules::text(1, &["allow: 192.0.2.1"], 0))?;
+    let mut settings = Settings::default();
+    settings.audit.key = directory.join("audit.key");
     let config = Config {
         socket: socket(directory),
         policies,
         state: directory.join("state"),
-        log: directory.join("events.jsonl"),
+        log: Some(directory.join("events.jsonl")),
         log_activity: false,
+        settings,
     };
     let tables = Tables::without_programs()?;
     let counts: Map<u32, SessionCount> = Map::new(SESSION_COUNTS, &own_map(SESSION_COUNTS)?)?;
     let declared = PolicySet::load_dir(&config.policies)?;
-    let daemon = Daemon::new(tables, declared, Log::open(&config.log)?, &config)?;
+    let mut hub = sink::start(&config.settings, &config.state)?;
+    let journal = Journal::open(&config.settings, &config.log_path(), false, &mut hub)?;
+    let daemon = Daemon::new(tables, declared, (journal, hub), &config)?;
     std::thread::spawn(move || {
         while matches!(std::io::stdin().read(&mut [0]), Ok(1)) {
             end_all(&counts);

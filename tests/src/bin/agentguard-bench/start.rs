@@ -37,7 +37,7 @@ pub(crate) fn run(runs: usize) -> Result<bool> {
 }
 
 /// The daemon's command, which lies where this program does.
-fn agentguard() -> Result<PathBuf> {
+pub(crate) fn agentguard() -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name("agentguard");
     match path.is_file() {
         true => Ok(path),
@@ -123,14 +123,14 @@ fn measure(agentguard: &Path, daemon: &mut Server, runs: usize) -> Result<Vec<Ro
 }
 
 /// The daemon, as a process of its own.
-struct Server {
+pub(crate) struct Server {
     process: Child,
     ended: Option<ChildStdin>,
     directory: PathBuf,
 }
 
 impl Server {
-    fn start(directory: &Path) -> Result<Self> {
+    pub(crate) fn start(directory: &Path) -> Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg("serve")
             .arg(directory)
@@ -149,8 +149,18 @@ impl Server {
         }
     }
 
+    /// Where its files are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Says that the last session has ended.
-    fn session_ended(&mut self) -> Result<()> {
+    pub(crate) fn session_ended(&mut self) -> Result<()> {
         match &mut self.ended {
             Some(pipe) => Ok(pipe.write_all(b"\n")?),
             None => Err("the daemon was stopped".into()),
@@ -158,7 +168,7 @@ impl Server {
     }
 
     /// Waits until the daemon has closed its books on every session, and ends it.
-    fn stop(mut self, home: &CgroupHome) -> Result<()> {
+    pub(crate) fn stop(mut self, home: &CgroupHome) -> Result<()> {
         let all = wait(|| home.sessions().is_ok_and(|sessions| sessions.is_empty()));
         drop(self.ended.take());
         let status = self.process.wait()?;
@@ -184,14 +194,14 @@ fn wait(mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// The cgroup that holds those of sessions.
-struct CgroupHome {
+pub(crate) struct CgroupHome {
     path: PathBuf,
     ours: bool,
 }
 
 impl CgroupHome {
     /// Makes sure that no other daemon has sessions there.
-    fn claim() -> Result<Self> {
+    pub(crate) fn claim() -> Result<Self> {
         let path = machine::cgroup_mount()?.join("agentguard");
         let home = Self { ours: !path.is_dir(), path };
         match home.ours || home.sessions()?.is_empty() {
@@ -206,7 +216,7 @@ impl CgroupHome {
     }
 
     /// Removes what was made.
-    fn clear(&self) -> Result<()> {
+    pub(crate) fn clear(&self) -> Result<()> {
         if !self.path.is_dir() {
             return Ok(());
         }

@@ -60,6 +60,7 @@ fn prepare(plan: &Plan, port: &mut fs::File) -> Result<()> {
     for note in system::configure(plan)? {
         Frame::Note(note).send(port)?;
     }
+    system::forget_files()?;
     Frame::Ready.send(port)?;
     Ok(())
 }

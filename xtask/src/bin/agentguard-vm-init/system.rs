@@ -6,9 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use crate::plan::Plan;
@@ -104,4 +106,29 @@ fn on_demand_modules(base: &str) -> Result<()> {
     fs::set_permissions(MODPROBE, fs::Permissions::from_mode(0o755)).context("set its mode")?;
     symlink(format!("{base}/lib/modules"), dir.join("modules")).context("link the modules")?;
     fs::write("/proc/sys/kernel/modprobe", MODPROBE).context("tell the kernel")
+}
+
+/// How many inodes the kernel may remember. The host's file server keeps a descriptor for
+/// each of its files, and may have no more than its limit, 20,000 on some hosts.
+const INODES: u64 = 12_000;
+/// How often that is looked at.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Keeps the number of remembered files small, for as long as the VM runs.
+pub(crate) fn forget_files() -> Result<()> {
+    // A thread that lets signals in would take those of ended processes away from the
+    // descriptor by which PID 1 learns of them.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).context("block signals")?;
+    std::thread::spawn(|| {
+        loop {
+            let known = fs::read_to_string("/proc/sys/fs/inode-nr").unwrap_or_default();
+            let known = known.split_whitespace().next().and_then(|word| word.parse().ok());
+            if known.is_some_and(|known: u64| known > INODES) {
+                // Fails where a test has made it read-only; then there are more for a while.
+                drop(fs::write("/proc/sys/vm/drop_caches", "3"));
+            }
+            std::thread::sleep(PAUSE);
+        }
+    });
+    before.thread_set_mask().context("let signals in again")
 }

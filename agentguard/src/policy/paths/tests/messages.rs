@@ -21,6 +21,8 @@ fn paths_that_are_none() {
     for (path, why) in [
         ("etc/passwd", "p.yaml:5:13: bad path: etc/passwd is not absolute"),
         ("/a/../b", "has . or .. in it"),
+        ("/a/[.]/b", "has . or .. in it"),
+        ("/a/\\../b", "has . or .. in it"),
         ("/a//b", "has an empty part"),
         ("/tmp/", "has an empty part"),
         ("~bob/x", "speaks of another user's home"),

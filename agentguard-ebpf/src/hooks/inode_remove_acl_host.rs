@@ -1,0 +1,15 @@
+//! `security_inode_remove_acl` again, for files that are the host's or agentguard's.
+
+use agentguard_common::file::Deed;
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::{PASS, attributes, own_file};
+
+#[lsm(hook = "inode_remove_acl")]
+fn inode_remove_acl_host(ctx: LsmContext) -> i32 {
+    if attributes::is_below() {
+        return PASS;
+    }
+    own_file::changes(ctx.arg(1), Deed::Attributes)
+}
