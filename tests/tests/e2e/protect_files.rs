@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use agentguard_common::map::LAYOUT;
 use agentguard_tests::guard::{Guard, agentguard, sessions};
 use agentguard_tests::{Outcome, in_vm};
 use serde_json::Value;
@@ -196,20 +197,23 @@ fn pins_stay_where_they_are() -> Outcome {
         return Ok(());
     }
     let guard = Guard::start(&[CODER])?;
-    let maps = "/sys/fs/bpf/agentguard/v5/maps";
-    assert!(Path::new(maps).join("TASKS").exists());
+    let layout = format!("/sys/fs/bpf/agentguard/v{LAYOUT}");
+    let maps = format!("{layout}/maps");
+    assert!(Path::new(&maps).join("TASKS").exists());
     let prelude = format!("M = '{maps}'");
+    let of_maps = |action: &str| format!("bpf {maps} host file.{action}");
+    let of_layout = format!("bpf {layout} host file.write");
     let deeds: Deeds<'_> = &[
-        ("os.unlink(M + '/TASKS')", "EPERM", "bpf /sys/fs/bpf/agentguard/v5/maps host file.write"),
-        ("os.rename(M, M + 'x')", "EPERM", "bpf /sys/fs/bpf/agentguard/v5 host file.write"),
+        ("os.unlink(M + '/TASKS')", "EPERM", &of_maps("write")),
+        ("os.rename(M, M + 'x')", "EPERM", &of_layout),
         ("os.mkdir('/sys/fs/bpf/mine')", "EPERM", "bpf /sys/fs/bpf host file.write"),
         ("os.symlink('x', '/sys/fs/bpf/mine')", "EPERM", "bpf /sys/fs/bpf host file.write"),
-        ("os.chmod(M, 0o777)", "EPERM", "bpf /sys/fs/bpf/agentguard/v5/maps host file.chmod"),
+        ("os.chmod(M, 0o777)", "EPERM", &of_maps("chmod")),
     ];
     hold(&guard, &prelude, deeds)?;
     let output = guard.run("coder", &["agentguard", "unload", "--force"]).output()?;
     assert!(!output.status.success(), "{output:?}");
-    assert!(Path::new(maps).join("TASKS").exists());
+    assert!(Path::new(&maps).join("TASKS").exists());
     Ok(())
 }
 
