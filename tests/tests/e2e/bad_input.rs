@@ -21,7 +21,10 @@ fn a_daemon_with_a_bad_policy_does_not_start_and_loads_nothing() -> Outcome {
     let log = directory.path().join("log/events.jsonl");
     let bad = [
         ("version: 1\nagent: [", ":2:"),
-        ("version: 1\nagent: coder\nsecrets: /srv/key\negress: { default: ask }\n", "not supported yet"),
+        (
+            "version: 1\nagent: coder\nsecrets: /srv/key\negress: { default: ask }\n",
+            "not supported yet",
+        ),
         ("version: 1\nagent: coder\negres: {}\n", "egress"),
         ("version: 1\nagent: coder\negress:\n  rules:\n    - allow: 10.1.2.3/16\n", "10.1.0.0/16"),
         (
