@@ -3,7 +3,7 @@
 
 /// Raised with every change of a map's type, key or value. A daemon adopts only
 /// pins of its own layout.
-pub const LAYOUT: u32 = 6;
+pub const LAYOUT: u32 = 7;
 
 /// Task storage: task to [`crate::session::TaskLabel`].
 pub const TASKS: &str = "TASKS";

@@ -3,6 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::egress::MAX_POLICIES;
 use crate::limit::{LIMITS, Rate};
 
 /// How many sessions can be alive at once. Slots are used again.
@@ -92,22 +93,60 @@ pub struct SessionEntry {
     pub session: u64,
     /// The id of the session's cgroup.
     pub cgroup: u64,
-    /// The slot of its policy.
+    /// [`Terms`], packed.
+    pub terms: u64,
+    /// The limits per time, in the order of [`crate::limit::LIMITS`].
+    pub rates: [Rate; LIMITS.len()],
+}
+
+/// What decides on a session. It is changed as one number, and read as one: no decision sees
+/// one policy's rules on hosts and another's on files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The slot of its policy, below [`MAX_POLICIES`].
     pub policy: u32,
-    /// A [`State`].
-    pub state: u32,
     /// The slot of what holds for its egress once it is tainted, see [`Taint`]; that of its
     /// policy, where that is the same.
     pub tainted: u32,
-    /// Zero.
-    pub reserved: u32,
     /// The automaton of the rules on files and programs, see [`crate::path`]; 0 where the
     /// policy has none.
     pub files: u32,
-    /// Any of [`program`].
+    /// Any of [`program`], four bits.
     pub exec: u32,
-    /// The limits per time, in the order of [`crate::limit::LIMITS`].
-    pub rates: [Rate; LIMITS.len()],
+    /// A [`State`], four bits.
+    pub state: u32,
+}
+
+/// How many bits a slot takes.
+const SLOT_BITS: u32 = MAX_POLICIES.trailing_zeros();
+const SLOT_MASK: u32 = MAX_POLICIES - 1;
+const _: () = assert!(MAX_POLICIES.is_power_of_two() && 32 + 2 * SLOT_BITS + 8 <= 64);
+
+impl Terms {
+    /// As one number.
+    #[inline(always)]
+    #[must_use]
+    pub const fn pack(self) -> u64 {
+        self.files as u64
+            | ((self.policy & SLOT_MASK) as u64) << 32
+            | ((self.tainted & SLOT_MASK) as u64) << (32 + SLOT_BITS)
+            | ((self.exec & 15) as u64) << 56
+            | ((self.state & 15) as u64) << 60
+    }
+
+    /// From that number.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "each part is cut to its bits")]
+    pub const fn unpack(packed: u64) -> Self {
+        Self {
+            policy: (packed >> 32) as u32 & SLOT_MASK,
+            tainted: (packed >> (32 + SLOT_BITS)) as u32 & SLOT_MASK,
+            files: packed as u32,
+            exec: (packed >> 56) as u32 & 15,
+            state: (packed >> 60) as u32,
+        }
+    }
 }
 
 /// How many sessions can be tainted at once, those included that ended a while ago.

@@ -117,7 +117,8 @@ fn policy(_: SkBuffContext) -> i32 {
     let Some(label) = session::current() else { return PASS };
     let Some(asked) = asked() else { return REFUSE };
     let Some(entry) = session::entry(&label) else { return REFUSE };
-    let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
+    let slot = session::terms(entry).policy;
+    let Some(policy) = maps::POLICIES.get(slot) else { return REFUSE };
     let to = asked.to;
     verdict(to.address.low != policy.tag)
 }
@@ -170,9 +171,10 @@ fn decide_by_trie(_: SkBuffContext) -> i32 {
     let Some(asked) = asked() else { return REFUSE };
     let to = asked.to;
     let Some(entry) = session::entry(&label) else { return REFUSE };
-    let Some(policy) = maps::POLICIES.get(entry.policy) else { return REFUSE };
+    let slot = session::terms(entry).policy;
+    let Some(policy) = maps::POLICIES.get(slot) else { return REFUSE };
     let mut data = [0u8; 20];
-    data[..4].copy_from_slice(&entry.policy.to_ne_bytes());
+    data[..4].copy_from_slice(&slot.to_ne_bytes());
     data[4..].copy_from_slice(&to.address.reached().octets());
     let found = TRIE.get(&LpmKey::new(160, data));
     verdict(match found {

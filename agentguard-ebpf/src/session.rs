@@ -1,6 +1,6 @@
 //! Which session a task belongs to.
 
-use agentguard_common::session::{SessionCount, SessionEntry, State, TaskLabel};
+use agentguard_common::session::{SessionCount, SessionEntry, State, TaskLabel, Terms};
 use aya_ebpf::bindings::BPF_LOCAL_STORAGE_GET_F_CREATE;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_ktime_get_boot_ns, bpf_task_storage_get,
@@ -87,7 +87,14 @@ pub(crate) fn entry(label: &TaskLabel) -> Option<&'static SessionEntry> {
 /// What the kernel is to do with the session; `None` means deny.
 #[inline(always)]
 pub(crate) fn state(label: &TaskLabel) -> Option<State> {
-    State::from_u32(entry(label)?.state)
+    State::from_u32(terms(entry(label)?).state)
+}
+
+/// What decides on a session, at one moment: once for a decision.
+#[inline(always)]
+pub(crate) fn terms(entry: &SessionEntry) -> Terms {
+    // SAFETY: a live map value; the daemon writes the number whole.
+    Terms::unpack(unsafe { (&raw const entry.terms).read_volatile() })
 }
 
 /// The counters of a session.

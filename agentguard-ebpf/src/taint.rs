@@ -1,6 +1,6 @@
 //! Sessions that have read a secret.
 
-use agentguard_common::session::{SessionEntry, Taint, TaskLabel};
+use agentguard_common::session::{Taint, TaskLabel, Terms};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 
 use crate::maps::{POLICIES, TAINTED};
@@ -17,9 +17,9 @@ pub(crate) fn of(session: u64) -> Option<&'static Taint> {
 
 /// The slot of what holds for the egress of a session.
 #[inline(always)]
-pub(crate) fn slot(entry: &SessionEntry) -> u32 {
-    let same = entry.tainted == entry.policy;
-    if same || of(entry.session).is_none() { entry.policy } else { entry.tainted }
+pub(crate) fn slot(session: u64, terms: &Terms) -> u32 {
+    let same = terms.tainted == terms.policy;
+    if same || of(session).is_none() { terms.policy } else { terms.tainted }
 }
 
 /// The session was tainted already.
@@ -31,12 +31,12 @@ pub(crate) const CANNOT: u64 = 2;
 
 /// Marks a session, for good as far as the kernel is concerned.
 #[inline(never)]
-pub(crate) fn mark(label: &TaskLabel, entry: &SessionEntry) -> u64 {
+pub(crate) fn mark(label: &TaskLabel, terms: &Terms) -> u64 {
     if of(label.session).is_some() {
         return WAS;
     }
-    let policy = match POLICIES.get(entry.tainted) {
-        Some(policy) if entry.tainted != entry.policy => policy.tag as u32,
+    let policy = match POLICIES.get(terms.tainted) {
+        Some(policy) if terms.tainted != terms.policy => policy.tag as u32,
         _ => 0,
     };
     // SAFETY: the helper has no preconditions.

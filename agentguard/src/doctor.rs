@@ -13,7 +13,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio};
 
-use agentguard_common::session::{SessionEntry, State, TaskLabel};
+use agentguard_common::session::{SessionEntry, State, TaskLabel, Terms};
 use serde::{Deserialize, Serialize};
 
 pub use names::{Names, Note, Resolver, names};
@@ -56,12 +56,7 @@ pub fn trials(tables: &Tables) -> Result<Vec<Trial>> {
     let entry = SessionEntry {
         session: PROBE_SESSION,
         cgroup: 0,
-        policy: PROBE_POLICY,
-        tainted: PROBE_POLICY,
-        reserved: 0,
-        state: State::Enforce as u32,
-        files: 0,
-        exec: 0,
+        terms: Terms { policy: PROBE_POLICY, tainted: PROBE_POLICY, state: State::Enforce as u32, ..Terms::default() }.pack(),
         rates: Default::default(),
     };
     tables.set_session(PROBE_SLOT, entry)?;

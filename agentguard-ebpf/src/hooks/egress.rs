@@ -9,7 +9,7 @@ use agentguard_common::egress::{PolicyEntry, answer_reached, dns as egress_dns};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::limit::Limit;
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
-use agentguard_common::session::{ListenKey, SPOILED, SessionEntry, SocketLabel, State, TaskLabel};
+use agentguard_common::session::{ListenKey, SPOILED, SocketLabel, State, TaskLabel, Terms};
 use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
 use agentguard_common::{dns, opaque, resolve};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -315,20 +315,26 @@ impl Ground {
 /// What decides on the egress of a session, or why it is denied everything.
 #[inline(always)]
 pub(super) fn ground(label: &TaskLabel) -> Result<Ground, Reason> {
-    let entry = session::entry(label).ok_or(Reason::NoPolicy)?;
-    stand(entry, taint::slot(entry))
+    let terms = session::terms(session::entry(label).ok_or(Reason::NoPolicy)?);
+    stand(&terms, taint::slot(label.session, &terms))
 }
 
 /// What decides on all else.
 #[inline(always)]
 pub(super) fn ground_apart(label: &TaskLabel) -> Result<Ground, Reason> {
-    let entry = session::entry(label).ok_or(Reason::NoPolicy)?;
-    stand(entry, entry.policy)
+    let terms = session::terms(session::entry(label).ok_or(Reason::NoPolicy)?);
+    ground_of(&terms)
+}
+
+/// The same for one that has been looked at.
+#[inline(always)]
+pub(super) fn ground_of(terms: &Terms) -> Result<Ground, Reason> {
+    stand(terms, terms.policy)
 }
 
 #[inline(always)]
-fn stand(entry: &SessionEntry, slot: u32) -> Result<Ground, Reason> {
-    let observed = match State::from_u32(entry.state) {
+fn stand(terms: &Terms, slot: u32) -> Result<Ground, Reason> {
+    let observed = match State::from_u32(terms.state) {
         Some(State::Enforce) => false,
         Some(State::Observe) => true,
         Some(State::Ending) => return Err(Reason::Ending),
@@ -336,7 +342,7 @@ fn stand(entry: &SessionEntry, slot: u32) -> Result<Ground, Reason> {
     };
     let policy = POLICIES.get(slot).ok_or(Reason::NoPolicy)?;
     let observed = opaque::number(u64::from(observed), policy.tag);
-    Ok(Ground { slot, policy, observed, tainted: slot != entry.policy })
+    Ok(Ground { slot, policy, observed, tainted: slot != terms.policy })
 }
 
 /// The ruling, the tag of the policy, and 1 where it is only observed.

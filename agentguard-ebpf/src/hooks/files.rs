@@ -9,7 +9,7 @@ use agentguard_common::opaque::{self, cut};
 use agentguard_common::path;
 use agentguard_common::place::PLACES;
 use agentguard_common::said::Said;
-use agentguard_common::session::{SessionEntry, TaskLabel, program};
+use agentguard_common::session::{SessionEntry, TaskLabel, Terms, program};
 use agentguard_common::verdict::Reason;
 use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel};
 use bytemuck::Zeroable as _;
@@ -77,14 +77,15 @@ pub(super) fn decide_both(
     if over_limit(label, of, entry, deed) {
         return Outcome::Refused;
     }
-    if of.files == 0 {
+    let terms = &session::terms(of);
+    if terms.files == 0 {
         return Outcome::Goes;
     }
     emit::count(Kind::File, Count::Seen);
-    let Ok(ground) = egress::ground_apart(label) else { return closed() };
+    let Ok(ground) = egress::ground_of(terms) else { return closed() };
     let outcome = match Trail::take() {
         Some(slot) => {
-            let outcome = judge(slot, label, of, &ground, [entry, other], (deed, need));
+            let outcome = judge(slot, label, terms, &ground, [entry, other], (deed, need));
             Trail::give(slot);
             outcome
         }
@@ -120,7 +121,7 @@ fn closed() -> Outcome {
 fn judge(
     slot: u32,
     label: &TaskLabel,
-    of: &SessionEntry,
+    of: &Terms,
     ground: &Ground,
     [entry, other]: [*const u8; 2],
     (deed, need): (Deed, u32),

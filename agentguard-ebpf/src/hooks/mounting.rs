@@ -20,7 +20,7 @@ pub(super) fn decide(label: &TaskLabel, entry: *const u8) -> i32 {
         return super::PASS;
     }
     // Without rules on paths, a policy may open it.
-    if session::entry(label).is_some_and(|entry| entry.files == 0) {
+    if session::entry(label).is_some_and(|entry| session::terms(entry).files == 0) {
         return host_file::decide(label, entry, Deed::Mount, Owner::Host(Power::Mount), false);
     }
     files::decide(label, entry, Deed::Mount, needs::NEVER).answer()

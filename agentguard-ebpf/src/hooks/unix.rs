@@ -154,13 +154,14 @@ unsafe fn rule(
 ) -> (Ruling, u64, bool) {
     let closed = |reason| (Ruling::closed(reason), 0, false);
     let Some(entry) = session::entry(label) else { return closed(Reason::NoPolicy) };
-    let observed = match State::from_u32(entry.state) {
+    let terms = session::terms(entry);
+    let observed = match State::from_u32(terms.state) {
         Some(State::Enforce) => false,
         Some(State::Observe) => true,
         Some(State::Ending) => return closed(Reason::Ending),
         None => return closed(Reason::NoPolicy),
     };
-    let Some(policy) = POLICIES.get(entry.policy) else { return closed(Reason::NoPolicy) };
+    let Some(policy) = POLICIES.get(terms.policy) else { return closed(Reason::NoPolicy) };
     if of_another {
         return (Ruling::closed(Reason::OtherSession), policy.tag, observed);
     }
@@ -171,7 +172,7 @@ unsafe fn rule(
     let key = unsafe {
         let key = bytes.add(KEY).cast::<Key>();
         (*key).bits = Key::WHOLE;
-        (*key).policy = entry.policy;
+        (*key).policy = terms.policy;
         &mut *key
     };
     (unix::decide(&Maps, policy, key), policy.tag, observed)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentguard_common::limit::{LIMITS, Rate};
-use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel};
+use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel, Terms};
 
 use super::disk::Disk;
 use super::doomed::Doomed;
@@ -158,15 +158,17 @@ impl Sessions {
             let _ = cgroup.remove();
         })?;
         let begun = cgroup.id().and_then(|cgroup| {
-            let entry = SessionEntry {
-                session: number,
-                cgroup,
+            let terms = Terms {
                 policy: new.policy.policy,
                 tainted: new.policy.tainted,
-                reserved: 0,
                 state: new.state as u32,
                 files: paths.as_ref().map_or(0, |paths| paths.stand.number),
                 exec: new.exec,
+            };
+            let entry = SessionEntry {
+                session: number,
+                cgroup,
+                terms: terms.pack(),
                 rates: new.rates,
             };
             let taken =
@@ -318,7 +320,8 @@ impl Sessions {
         else {
             return Err(Error::UnknownSession(name(number)));
         };
-        entry.state = State::Ending as u32;
+        let terms = Terms::unpack(entry.terms);
+        entry.terms = Terms { state: State::Ending as u32, ..terms }.pack();
         tables.set_session(session.slot, *entry)?;
         session.state = Phase::Ending;
         session.killed.get_or_insert_with(|| why.to_owned());
@@ -447,7 +450,8 @@ impl Sessions {
     /// Whether a running session uses the policy in a slot.
     #[must_use]
     pub fn uses_policy(&self, slot: u32) -> bool {
-        self.entries.values().any(|entry| entry.policy == slot || entry.tainted == slot)
+        let mut terms = self.entries.values().map(|entry| Terms::unpack(entry.terms));
+        terms.any(|terms| terms.policy == slot || terms.tainted == slot)
     }
 
     /// Microseconds since 1970, and always more than the last.

@@ -15,7 +15,7 @@ use agentguard_common::map as name;
 use agentguard_common::name::Named;
 use agentguard_common::net;
 use agentguard_common::resolve::{Asked, ResolverKey};
-use agentguard_common::session::{SessionEntry, SocketLabel, State, TaskLabel};
+use agentguard_common::session::{SessionEntry, SocketLabel, State, TaskLabel, Terms};
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray, RingBuf};
 use aya::programs::{CgroupSkb, ProgramError, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
@@ -133,12 +133,7 @@ impl Programs {
         let entry = SessionEntry {
             session: SESSION,
             cgroup: 0,
-            policy,
-            tainted: policy,
-            reserved: 0,
-            state: State::Enforce as u32,
-            files: 0,
-            exec: 0,
+            terms: Terms { policy, tainted: policy, state: State::Enforce as u32, ..Terms::default() }.pack(),
             rates: Default::default(),
         };
         self.map(name::SESSIONS)?.set(&SLOT, &entry)?;
