@@ -6,6 +6,9 @@
 use std::path::{Path, PathBuf};
 
 fn main() {
+    if std::env::var_os("CARGO_FEATURE_DAEMON").is_none() {
+        return;
+    }
     println!("cargo:rerun-if-env-changed=AGENTGUARD_EBPF_OBJECT");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let object =

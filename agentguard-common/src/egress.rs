@@ -62,6 +62,11 @@ pub struct PolicyEntry {
     pub floor: u32,
     /// At the most.
     pub cap: u32,
+    /// Which policy's numbers those of its lists are: the lower half of the
+    /// [`tag`](Self::tag) of what holds for sessions that are not tainted.
+    pub lists: u32,
+    /// Zero.
+    pub reserved_too: u32,
     /// The networks inside of which (see [`crate::net::Address::is_inside`]) the names of
     /// the policy may have addresses.
     pub inside: [Prefix; MAX_INSIDE],

@@ -15,6 +15,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::answer::Answer;
 use crate::egress;
 use crate::net::{Address, Protocols};
+use crate::resolve::Reference;
 use crate::verdict::{Reason, Ruling, Verdict};
 
 /// The longest name in bytes, without a dot at its end (RFC 1035, 2.3.4: 255 bytes on the
@@ -25,7 +26,7 @@ pub const LABEL_MAX: usize = 63;
 /// The bytes of a name in the table: the longest name and its NUL.
 pub const NAME_BYTES: usize = NAME_MAX + 1;
 /// How many names the kernel can hold for all policies.
-pub const MAX_NAMES: u32 = 262_144;
+pub const MAX_NAMES: u32 = (1 << crate::resolve::NUMBER_BITS) - 1;
 
 /// The bits of a key that stand before its name: the policy's slot.
 const SLOT_BITS: u32 = u16::BITS;
@@ -84,6 +85,8 @@ pub const fn bits(last: usize) -> u32 {
 pub struct Named {
     /// The number of its list of port rules, from 1.
     pub list: u32,
+    /// Its own number in the policy, from 1.
+    pub number: u32,
     /// The rule that decides whether the name may be asked for.
     pub rule: u32,
     /// What it says: [`Verdict::Allow`] where any port of the name is allowed.
@@ -108,14 +111,20 @@ pub trait Table {
     fn longest(&self, key: &Key) -> Option<&Named>;
 }
 
-/// Whether a name may be asked for, and which list it has (0 for none). `key` is the name
+/// Whether a name may be asked for, and what its addresses are learned for
+/// ([`Reference::NONE`] for nothing). `key` is the name
 /// as [`Key::exact`] has it, with the policy's slot and all bits ([`WHOLE`]).
 #[inline(always)]
-pub fn ask<T: Table>(table: &T, policy: &egress::PolicyEntry, key: &Key) -> (Ruling, u32) {
-    let Some(named) = table.longest(key) else { return (egress::by_default(policy), 0) };
+pub fn ask<T: Table>(table: &T, policy: &egress::PolicyEntry, key: &Key) -> (Ruling, Reference) {
+    let Some(named) = table.longest(key) else {
+        return (egress::by_default(policy), Reference::NONE);
+    };
     match Verdict::from_u8(named.verdict) {
-        Some(verdict) => (Ruling { verdict, reason: Reason::Rule, rule: named.rule }, named.list),
-        None => (Ruling::closed(Reason::NoPolicy), 0),
+        Some(verdict) => {
+            let ruling = Ruling { verdict, reason: Reason::Rule, rule: named.rule };
+            (ruling, Reference::of(named.list, named.number))
+        }
+        None => (Ruling::closed(Reason::NoPolicy), Reference::NONE),
     }
 }
 
@@ -129,12 +138,12 @@ pub fn decide<T: Table + egress::Table>(
     port: u16,
     protocol: Protocols,
 ) -> Ruling {
-    let (ruling, list) = ask(table, policy, key);
-    if list == 0 {
+    let (ruling, of) = ask(table, policy, key);
+    if of == Reference::NONE {
         return ruling;
     }
     let slot = u32::from(key.policy);
-    let answer = egress::answer_list(table, slot, list, port, protocol);
+    let answer = egress::answer_list(table, slot, of.list(), port, protocol);
     if answer == Answer::NONE { egress::by_default(policy) } else { answer.or_closed() }
 }
 

@@ -51,8 +51,19 @@ pub struct AskedKey {
     pub id: u16,
     /// The type of records.
     pub kind: u16,
-    /// Zero.
-    pub reserved: u32,
+    /// A number made from the address of who is asked: musl asks all its servers under one id.
+    pub server: u32,
+}
+
+impl AskedKey {
+    /// The key of a question to a server.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are folded")]
+    pub const fn new(socket: u64, id: u16, kind: u16, server: &Address) -> Self {
+        let both = server.high.rotate_left(7) ^ server.low;
+        Self { socket, id, kind, server: (both ^ both >> 32) as u32 }
+    }
 }
 
 /// A question that waits for its answer.
@@ -61,10 +72,12 @@ pub struct AskedKey {
 pub struct Asked {
     /// Who was asked.
     pub resolver: Address,
-    /// The list of port rules of the name, 0 for none.
-    pub list: u32,
+    /// What its addresses are learned for, a [`Reference`] without an end; 0 for nothing.
+    pub of: u64,
     /// The rule that let the question through.
     pub rule: u32,
+    /// Whose numbers those are, see [`PolicyEntry::lists`].
+    pub lists: u32,
     /// The name, as [`crate::name::Key`] has it.
     pub name: [u8; NAME_BYTES],
     /// Zero.
@@ -82,8 +95,8 @@ pub struct LearnKey {
     /// The number of the network namespace in which it was learned: who makes a namespace
     /// can answer there whatever he likes.
     pub namespace: u32,
-    /// Zero.
-    pub reserved: u32,
+    /// Whose numbers those of the lists are, see [`PolicyEntry::lists`].
+    pub lists: u32,
 }
 
 /// For what an address was learned: [`Reference`]s.
@@ -94,31 +107,77 @@ pub struct Learned {
     pub references: [u64; REFERENCES],
 }
 
-/// A list of port rules, and until when the address is good for it, in one number, so that
-/// it is replaced whole.
+/// How many bits the numbers of lists and names take.
+pub const NUMBER_BITS: u32 = 18;
+const END_BITS: u32 = 64 - 2 * NUMBER_BITS;
+const NUMBER_MASK: u64 = (1 << NUMBER_BITS) - 1;
+/// The last end that can be remembered, eight years after boot.
+const LAST: u32 = (1 << END_BITS) - 1;
+
+/// What an address was learned for, a name and its list of port rules, and until when the
+/// address is good for it. In one number, so that it is replaced whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reference(pub u64);
 
 impl Reference {
-    /// `until` is in seconds since boot.
+    /// For nothing.
+    pub const NONE: Self = Self(0);
+
+    /// For a list, and for one name of those that have it, by its number; 0 for several of
+    /// them. It has no end yet.
     #[inline(always)]
     #[must_use]
-    pub const fn new(list: u32, until: u32) -> Self {
-        Self((list as u64) << 32 | until as u64)
+    pub const fn of(list: u32, number: u32) -> Self {
+        let (list, number) = (list as u64 & NUMBER_MASK, number as u64 & NUMBER_MASK);
+        Self(list << (NUMBER_BITS + END_BITS) | number << END_BITS)
+    }
+
+    /// The same until another end, in seconds since boot.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ending(self, until: u32) -> Self {
+        let until = if until > LAST { LAST } else { until };
+        Self(self.0 >> END_BITS << END_BITS | until as u64)
     }
 
     /// The list.
     #[inline(always)]
     #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "it has 18 bits")]
     pub const fn list(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0 >> (NUMBER_BITS + END_BITS)) as u32
+    }
+
+    /// The name's number, or 0 where it is for several of one list.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "it has 18 bits")]
+    pub const fn number(self) -> u32 {
+        (self.0 >> END_BITS & NUMBER_MASK) as u32
+    }
+
+    /// Until when it is good, in seconds since boot.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "it has 28 bits")]
+    pub const fn until(self) -> u32 {
+        (self.0 & LAST as u64) as u32
     }
 
     /// Whether it is good at a time, in seconds since boot.
     #[inline(always)]
     #[must_use]
     pub const fn lives(self, now: u32) -> bool {
-        (self.0 & 0xffff_ffff) > now as u64
+        self.until() > now
+    }
+
+    /// Both of two for the same list: for the one name, or for several, until the later end.
+    #[inline(always)]
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        let number = if self.number() == other.number() { self.number() } else { 0 };
+        let later = if self.until() > other.until() { self } else { other };
+        Self::of(self.list(), number).ending(later.until())
     }
 }
 
@@ -235,10 +294,24 @@ mod tests {
 
     #[test]
     fn a_reference_ends() {
-        let reference = Reference::new(7, 100);
-        assert_eq!(reference.list(), 7);
+        let reference = Reference::of(7, 300).ending(100);
+        assert_eq!((reference.list(), reference.number(), reference.until()), (7, 300, 100));
         assert!(reference.lives(99) && !reference.lives(100));
+        assert_eq!(reference.ending(u32::MAX).number(), 300);
+        assert!(reference.ending(u32::MAX).lives(LAST - 1));
+        let (last, all) = (crate::name::MAX_NAMES, Reference(u64::MAX));
+        assert_eq!((all.list(), all.number(), all.until()), (last, last, LAST));
         assert!(!Reference(0).lives(0));
+    }
+
+    #[test]
+    fn two_names_of_one_list_are_several() {
+        let one = Reference::of(7, 300).ending(100);
+        let same = Reference::of(7, 300).ending(90);
+        let other = Reference::of(7, 301).ending(200);
+        assert_eq!(one.with(same), one);
+        assert_eq!(one.with(other), Reference::of(7, 0).ending(200));
+        assert_eq!(one.with(other).with(one), Reference::of(7, 0).ending(200));
     }
 
     #[test]

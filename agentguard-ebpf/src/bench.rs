@@ -231,7 +231,7 @@ fn of_session(packet: Packet) -> Option<(&'static SocketLabel, Facts)> {
 #[inline(always)]
 fn wait(packet: Packet) -> bool {
     let Some(asked) = WAITING.get(0) else { return false };
-    let key = AskedKey { socket: packet.cookie(), id: 7, kind: 1, reserved: 0 };
+    let key = AskedKey::new(packet.cookie(), 7, 1, &asked.resolver);
     maps::ASKED.insert(key, asked, 0).is_ok()
 }
 

@@ -50,21 +50,21 @@ pub(crate) fn ruling(
     session: u64,
     namespace: u32,
     slot: u32,
+    lists: u32,
     to: Destination,
     protocol: Protocols,
 ) -> Answer {
-    let key = LearnKey { address: to.address, session, namespace, reserved: 0 };
+    let key = LearnKey { address: to.address, session, namespace, lists };
     // SAFETY: a value's references are replaced one by one, each whole.
     let Some(learned) = (unsafe { LEARNED.get(key) }) else { return Answer::NONE };
     resolve::decide(&Maps, slot, learned, session::seconds(), to, protocol)
 }
 
-/// Remembers that a name with a list of port rules was answered with an address. Without
-/// room, it is not remembered, and counted.
+/// Remembers that a name with a list of port rules, one of `lists`, was answered with an
+/// address. Without room, it is not remembered, and counted.
 #[inline(never)]
-pub(crate) fn learn(label: &SocketLabel, address: Address, list: u32, until: u32) {
-    let key = LearnKey { address, session: label.session, namespace: label.namespace, reserved: 0 };
-    let reference = Reference::new(list, until);
+pub(crate) fn learn(label: &SocketLabel, address: Address, lists: u32, reference: Reference) {
+    let key = LearnKey { address, session: label.session, namespace: label.namespace, lists };
     if let Some(learned) = LEARNED.get_ptr_mut(key) {
         refer(learned, reference);
         return;
@@ -100,8 +100,11 @@ fn refer(learned: *mut Learned, reference: Reference) {
         if here.lives(now) && here.list() != carried.list() {
             continue;
         }
-        if here.list() == carried.list() && here.0 >= carried.0 {
-            return;
+        if here.lives(now) {
+            carried = carried.with(here);
+            if here.0 == carried.0 {
+                return;
+            }
         }
         // SAFETY: as above. Another CPU may have put one there in between: it is carried on.
         let before = Reference(unsafe { atomic::swap(place, carried.0) });

@@ -56,7 +56,13 @@ pub fn trials(tables: &Tables) -> Result<Vec<Trial>> {
     let entry = SessionEntry {
         session: PROBE_SESSION,
         cgroup: 0,
-        terms: Terms { policy: PROBE_POLICY, tainted: PROBE_POLICY, state: State::Enforce as u32, ..Terms::default() }.pack(),
+        terms: Terms {
+            policy: PROBE_POLICY,
+            tainted: PROBE_POLICY,
+            state: State::Enforce as u32,
+            ..Terms::default()
+        }
+        .pack(),
         rates: Default::default(),
     };
     tables.set_session(PROBE_SLOT, entry)?;

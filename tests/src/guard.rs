@@ -318,7 +318,17 @@ impl Waiting {
     ///
     /// Where it is gone.
     pub fn go(&mut self) -> io::Result<()> {
-        self.child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"\n")
+        self.say("")
+    }
+
+    /// Gives it a line.
+    ///
+    /// # Errors
+    ///
+    /// Where it is gone.
+    pub fn say(&mut self, line: &str) -> io::Result<()> {
+        let line = format!("{line}\n");
+        self.child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(line.as_bytes())
     }
 
     /// The next line it prints.

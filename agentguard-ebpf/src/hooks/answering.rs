@@ -7,7 +7,7 @@ use agentguard_common::event::{ANSWERED, Kind};
 use agentguard_common::name::{self, NAME_BYTES};
 use agentguard_common::net::{Address, IPPROTO_TCP};
 use agentguard_common::opaque;
-use agentguard_common::resolve::{self, AskedKey};
+use agentguard_common::resolve::{self, AskedKey, Reference};
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{RULE_NONE, Reason, Verdict};
 use aya_ebpf::helpers::generated::bpf_loop;
@@ -119,7 +119,7 @@ fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> u64 {
 #[inline(never)]
 fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     let id = Header::read(&desk.bytes).id;
-    let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
+    let key = AskedKey::new(socket, id, desk.question.kind, from);
     // SAFETY: the value stays readable for as long as the program runs. One that is
     // written over meanwhile is another question of the same socket, id and type.
     let Some(asked) = (unsafe { ASKED.get(key) }) else { return false };
@@ -127,7 +127,8 @@ fn claim(desk: &mut Desk, socket: u64, from: &Address) -> bool {
     for at in 0..NAME_BYTES {
         different |= u64::from(asked.name[at] ^ desk.key.name[at]);
     }
-    desk.asked.list = asked.list;
+    desk.asked.of = asked.of;
+    desk.asked.lists = asked.lists;
     desk.record.rule = asked.rule;
     if different != 0 {
         return false;
@@ -191,9 +192,10 @@ fn learn(lesson: &mut Lesson<'_>) {
     let may = resolve::may_learn(ground.policy, address);
     note(desk, address, may);
     // Where names are allowed that no rule speaks of, so are their addresses.
-    if may && desk.asked.list != 0 {
+    if may && desk.asked.of != 0 {
         let until = resolve::until(ground.policy, desk.walk.ttl, session::seconds());
-        names::learn(label, address, desk.asked.list, until);
+        let reference = Reference(desk.asked.of).ending(until);
+        names::learn(label, address, desk.asked.lists, reference);
     }
 }
 

@@ -466,7 +466,7 @@ fn otherwise(session: u64, slot: u32, policy: &PolicyEntry, to: Destination, wit
     if !with.has_socket {
         return Answer::NONE;
     }
-    let answer = names::ruling(session, with.namespace, slot, to, with.protocol);
+    let answer = names::ruling(session, with.namespace, slot, policy.lists, to, with.protocol);
     // The packets of MPTCP are not the socket's own, so its first bytes could not be read.
     let unread = with.multipath && policy.dns & egress_dns::TLS_OFF == 0;
     if unread && answer.0 != Answer::NONE.0 {

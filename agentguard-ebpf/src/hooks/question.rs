@@ -6,7 +6,7 @@ use agentguard_common::dns::{self, Header};
 use agentguard_common::event::Kind;
 use agentguard_common::name;
 use agentguard_common::net::IPPROTO_TCP;
-use agentguard_common::resolve::AskedKey;
+use agentguard_common::resolve::{AskedKey, Reference};
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{Reason, Ruling, Verdict};
 use aya_ebpf::helpers::generated::bpf_loop;
@@ -133,15 +133,16 @@ fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> bool {
 /// Decides a question, and writes the ruling into the record.
 #[inline(never)]
 fn judge(desk: &mut Desk, ground: &Ground, readable: bool) -> bool {
-    let (ruling, list) = if readable {
+    let (ruling, of) = if readable {
         desk.key.policy = ground.slot as u16;
         desk.key.bits = name::WHOLE;
         name::ask(&Maps, ground.policy, &desk.key)
     } else {
         emit::count(Kind::Question, Count::Error);
-        (Ruling::closed(Reason::Malformed), 0)
+        (Ruling::closed(Reason::Malformed), Reference::NONE)
     };
-    desk.asked.list = list;
+    desk.asked.of = of.0;
+    desk.asked.lists = ground.policy.lists;
     desk.asked.rule = ruling.rule;
     desk.record.verdict = ruling.verdict as u8;
     desk.record.reason = ruling.reason as u8;
@@ -159,7 +160,7 @@ fn wait(desk: &mut Desk, socket: u64, facts: &Facts) {
     desk.asked.resolver = facts.to.address;
     names::copy(&mut desk.asked.name, &desk.key.name);
     let id = Header::read(&desk.bytes).id;
-    let key = AskedKey { socket, id, kind: desk.question.kind, reserved: 0 };
+    let key = AskedKey::new(socket, id, desk.question.kind, &desk.asked.resolver);
     // Without room for it, its answer will be one that was not asked for.
     if ASKED.insert(key, &desk.asked, 0).is_err() {
         emit::count(Kind::Question, Count::Error);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::daemon::Applied;
 use crate::session::{Session, Usage};
 use crate::why::Explanation;
 
@@ -103,6 +104,8 @@ pub enum Request {
         /// Which.
         of: Asked,
     },
+    /// Put into force what the files of policies say.
+    Apply,
     /// How the daemon is.
     Status,
 }
@@ -176,6 +179,11 @@ pub enum Response {
         session: String,
         /// They, in words.
         limits: String,
+    },
+    /// The policies are in force.
+    Applied {
+        /// What has changed.
+        applied: Applied,
     },
     /// The session has no processes any more.
     Killed {

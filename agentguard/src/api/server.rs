@@ -156,6 +156,14 @@ impl Connection {
                 let session = self.daemon.clear(session.number, &who)?;
                 Ok(Answer::Line(Response::Cleared { session: session.id }))
             }
+            Request::Apply => {
+                peer.must_be_unguarded()?;
+                if peer.uid != 0 {
+                    return Err(Error::NotRoot { what: "agentguard policy apply" });
+                }
+                let applied = self.daemon.apply(&format!("by user {}", peer.uid))?;
+                Ok(Answer::Line(Response::Applied { applied }))
+            }
             Request::Kill { session } => self.kill(peer, &session).await,
             Request::Events { follow, activity, session } => {
                 peer.must_be_unguarded()?;

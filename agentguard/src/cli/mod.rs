@@ -79,7 +79,7 @@ enum Command {
     Events(events::EventsArguments),
     /// Say why something was refused, and what would allow it
     Why(why::WhyArguments),
-    /// Check and explain policy files; needs neither root nor a daemon
+    /// Check, explain and apply policy files
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Check whether the audit log is as it was written
@@ -132,6 +132,9 @@ struct DaemonArguments {
     /// Directory of the daemon's memory across restarts
     #[arg(long, value_name = "DIR", default_value = "/run/agentguard")]
     state: PathBuf,
+    /// Leave policy files that change until `agentguard policy apply`
+    #[arg(long)]
+    no_watch: bool,
 }
 
 /// Does what the command line asks for.
@@ -162,7 +165,7 @@ pub fn run() -> Result<ExitCode> {
         Command::Why(arguments) => why::why(arguments, &socket),
         Command::Audit(command) => audit::audit(&command),
         Command::Config(command) => config::config(&command),
-        Command::Policy(command) => policy::policy(&command),
+        Command::Policy(command) => policy::policy(&command, &socket),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Unload(arguments) => load::unload(&arguments, &socket),
         Command::Load(arguments) => load::load(&arguments),
@@ -179,9 +182,10 @@ fn start_daemon(arguments: DaemonArguments, socket: PathBuf) -> Result<ExitCode>
     let filter = tracing_subscriber::EnvFilter::try_from_env("AGENTGUARD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let DaemonArguments { config, policies, log, log_activity, state } = arguments;
+    let DaemonArguments { config, policies, log, log_activity, state, no_watch } = arguments;
+    let watch = !no_watch;
     let settings = Settings::load(config.as_deref())?;
-    daemon::run(&daemon::Config { socket, policies, state, log, log_activity, settings })?;
+    daemon::run(&daemon::Config { socket, policies, state, log, log_activity, watch, settings })?;
     Ok(ExitCode::SUCCESS)
 }
 

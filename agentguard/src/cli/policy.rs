@@ -1,4 +1,5 @@
-//! `policy`: checking, explaining and trying policy files, without kernel or daemon.
+//! `policy`: checking, explaining and trying policy files, without kernel or daemon; and
+//! putting them into force.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -6,6 +7,9 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::run::variable;
+use super::sessions::unexpected;
+use crate::api::{Client, Request, Response};
+use crate::daemon::{Applied, Kept, PolicyChange, PolicyStep};
 use crate::error::{Error, Result};
 use crate::policy::{self, Bindings, Difference, EgressRule, Policy, PolicySet};
 
@@ -49,11 +53,18 @@ pub(super) enum PolicyCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Put what the daemon's policy files say into force, for running sessions too (needs
+    /// root and the daemon). Exits with 1 where a session goes on under the policy of before
+    Apply {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the JSON Schema of policy files
     Schema,
 }
 
-pub(super) fn policy(command: &PolicyCommand) -> Result<ExitCode> {
+pub(super) fn policy(command: &PolicyCommand, socket: &Path) -> Result<ExitCode> {
     match command {
         PolicyCommand::Check { paths } => check(paths),
         PolicyCommand::Explain { path } => {
@@ -69,6 +80,7 @@ pub(super) fn policy(command: &PolicyCommand) -> Result<ExitCode> {
             test(policy, cases, &given)
         }
         PolicyCommand::Diff { old, new, json } => diff(old, new, *json),
+        PolicyCommand::Apply { json } => apply(*json, socket),
         PolicyCommand::Schema => {
             println!("{:#}", policy::schema());
             Ok(ExitCode::SUCCESS)
@@ -129,6 +141,40 @@ fn diff(old: &Path, new: &Path, json: bool) -> Result<ExitCode> {
         print!("{found}");
     }
     Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn apply(json: bool, socket: &Path) -> Result<ExitCode> {
+    let applied = match Client::connect(socket)?.ask(&Request::Apply, None)?.0 {
+        Response::Applied { applied } => applied,
+        other => return Err(unexpected(&other)),
+    };
+    if json {
+        let text = serde_json::to_string(&applied);
+        println!("{}", text.map_err(|error| Error::Protocol(error.to_string()))?);
+    } else {
+        print!("{}", in_words(&applied));
+    }
+    Ok(if applied.kept.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn in_words(applied: &Applied) -> String {
+    let mut text = String::new();
+    for PolicyChange { agent, change, sessions, .. } in &applied.changes {
+        text += &match change {
+            PolicyStep::Added => format!("{agent}: declared\n"),
+            PolicyStep::Removed => {
+                format!("{agent}: not declared any more; its sessions keep their policy\n")
+            }
+            PolicyStep::Changed => format!("{agent}: changed for {sessions} sessions\n"),
+        };
+    }
+    if applied.changes.is_empty() {
+        text += "nothing has changed\n";
+    }
+    for Kept { session, why } in &applied.kept {
+        text += &format!("session {session} keeps its policy: {why}\n");
+    }
+    text
 }
 
 fn test(path: &Path, cases: &Path, given: &Bindings) -> Result<ExitCode> {

@@ -134,7 +134,7 @@ impl Daemon {
             let session = sessions.in_slot(slot).cloned();
             let current = session.as_ref().is_some_and(|session| {
                 let declared = policies.declared(&session.agent);
-                adoption.agent(key.pool) == session.agent
+                adoption.is_of(key.pool, &session.agent)
                     && declared.is_ok_and(|policy| crate::hex(&policy.hash) == session.policy_hash)
             });
             if current || !self.tables.stand_down(key)? {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::policy::{Bindings, HostLinks, Policy, check_workspace, real_place};
+use crate::session::{Phase, Session};
 
 /// What whoever starts a session says about it.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +60,37 @@ pub(super) fn of_match(policy: &Policy, own: &[PathBuf], links: &HostLinks) -> R
         _ => None,
     };
     Ok(Bindings { homes, workspace, variables: BTreeMap::new() })
+}
+
+/// For a session that goes on under another policy: as it was started.
+///
+/// # Errors
+///
+/// As for [`of_run`] and [`of_match`].
+pub(super) fn of_switch(
+    session: &Session,
+    policy: &Policy,
+    own: &[PathBuf],
+    links: &HostLinks,
+) -> Result<Bindings> {
+    if session.state == Phase::Standby {
+        return of_match(policy, own, links);
+    }
+    let before = session.bindings.clone().unwrap_or_default();
+    let known = policy.variables();
+    let given = Given {
+        workspace: PathBuf::from(&session.workspace),
+        // One that was taken in works where its policy says.
+        named: !session.workspace.is_empty(),
+        variables: before
+            .variables
+            .into_iter()
+            .filter(|(name, _)| known.contains(name.as_str()))
+            .collect(),
+    };
+    let bindings = of_run(policy, session.uid, given, own, links)?;
+    let homes = if before.homes.is_empty() { bindings.homes } else { before.homes };
+    Ok(Bindings { homes, ..bindings })
 }
 
 /// The real place of a workspace, where it may be one.

@@ -6,6 +6,7 @@
 //! two waits.
 
 mod adoption;
+mod apply;
 mod bindings;
 mod files;
 mod holding;
@@ -22,6 +23,7 @@ mod resolvers;
 mod respond;
 mod taint;
 mod telling;
+mod watching;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -44,7 +46,9 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
+use watching::PolicyFiles;
 
+pub use apply::{Applied, Kept, PolicyChange, PolicyStep};
 pub use bindings::Given;
 pub use learning::Watched;
 pub use requests::Begun;
@@ -78,6 +82,8 @@ pub struct Config {
     pub log: Option<PathBuf>,
     /// Whether activity goes into the log too, though the configuration does not say so.
     pub log_activity: bool,
+    /// Whether policy files that change are put into force by themselves.
+    pub watch: bool,
     /// What its configuration file says.
     pub settings: Settings,
 }
@@ -119,6 +125,11 @@ struct State {
     /// When what is not good any more was last taken out of the kernel's tables.
     cleared: Instant,
     over: taint::Over,
+    /// The files of policies, where they are watched.
+    files: Option<PolicyFiles>,
+    /// Whether the last ones were not in order.
+    rejected: bool,
+    left: Vec<apply::Left>,
     enricher: Enricher,
     journal: Journal,
     recent: Recent,
@@ -143,16 +154,7 @@ pub fn run(config: &Config) -> Result<()> {
     let _lock = files::lock(&config.state)?;
     // Everything that can be wrong with files is found before the kernel is touched.
     let declared = PolicySet::load_dir(&config.policies)?;
-    for policy in declared.iter() {
-        policy.compile()?;
-        policy.check_paths()?;
-    }
-    if declared.iter().any(|policy| policy.has_paths()) {
-        kernel::rename_lock()?;
-    }
-    Adoption::check(&declared)?;
-    limits::check(&declared)?;
-    respond::check(&declared)?;
+    apply::check(&declared)?;
     let mut hub = sink::start(&config.settings, &config.state)?;
     let activity = config.log_activity || config.settings.log.activity;
     let journal = Journal::open(&config.settings, &config.log_path(), activity, &mut hub)?;
@@ -271,6 +273,9 @@ impl Daemon {
             kept,
             cleared: Instant::now(),
             over: taint::Over::default(),
+            files: config.watch.then(PolicyFiles::default),
+            rejected: false,
+            left: Vec::new(),
             enricher: Enricher::new(),
             journal,
             recent: Recent::new(),
@@ -313,6 +318,7 @@ impl Daemon {
         self.tell("daemon.start", None, "agentguard".into(), Outcome::Success, Some(message));
         self.tell_policies();
         self.stand_down_strangers()?;
+        self.bring_along()?;
         self.watch_all_limits();
         self.lift_all()?;
         self.notify_all();
@@ -346,6 +352,7 @@ impl Daemon {
         let limits = limits.transpose()?;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut behind = false;
         loop {
             tokio::select! {
                 ready = decisions_ready.readable() => {
@@ -366,10 +373,10 @@ impl Daemon {
                 _ = hangup.recv() => self.state.borrow_mut().journal.reopen(),
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                // However much a session makes there to read, all else has its turn.
+                () = tokio::task::yield_now(), if behind => {}
             }
-            while !self.drain(&mut activity, &mut decisions) {
-                tokio::task::yield_now().await;
-            }
+            behind = !self.drain(&mut activity, &mut decisions);
         }
     }
 
@@ -475,6 +482,8 @@ impl Daemon {
         if lost > 0 {
             self.tell_lost(lost);
         }
+        self.look_at_policies();
+        self.settle_switches()?;
         self.settle_missing()?;
         self.look_at_taints()?;
         self.clear_names()?;

@@ -191,6 +191,7 @@ mod tests {
             policies: root.join("agentguard.d/policies"),
             state: root.join("state"),
             log: Some(root.join("log/events.jsonl")),
+            watch: false,
             log_activity: false,
             settings: crate::config::Settings::default(),
         }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::broadcast::Receiver;
 
+use super::apply::limits_of;
 use super::bindings::{Given, of_run, workspace_of};
 use super::{Daemon, State};
 use crate::api::{Response, Row};
@@ -12,7 +13,7 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::event::{Class, Outcome};
 use crate::kernel::Tables;
-use crate::policy::{Bindings, HostLinks, Limits, Mode, Policy};
+use crate::policy::{Bindings, HostLinks, Policy};
 use crate::session::{
     self, Correlation, Doomed, NewSession, Phase, Policies, Session, Store, disk_for, kernel_state,
 };
@@ -291,12 +292,9 @@ pub(super) fn new_session_under(
     let policy = policies.in_slot(slots.policy).cloned();
     let policy = policy.ok_or_else(|| Error::Refused("the policy has no source".into()))?;
     let links = HostLinks::new();
-    let bound = policy.bind(&bindings(&policy, &links)?, &links)?;
-    // What is only observed is not held to limits either.
-    let limits = match policy.mode {
-        Mode::Enforce => policy.limits.limits.clone(),
-        Mode::Observe => Limits::default(),
-    };
+    let bindings = bindings(&policy, &links)?;
+    let bound = policy.bind(&bindings, &links)?;
+    let limits = limits_of(&policy);
     let workspace = policy.workspace.clone().unwrap_or_default();
     Ok(NewSession {
         agent,
@@ -314,5 +312,6 @@ pub(super) fn new_session_under(
         exec: policy.exec_flags(),
         rates: policy.rates(),
         paths: bound.map(|bound| (policy, bound)),
+        bindings: Some(bindings),
     })
 }

@@ -270,6 +270,8 @@ pub(super) fn ruled(
     });
     let because = policy.filter(|policy| policy.is_tainted).map(|_| TAINTED.to_owned());
     Event {
+        // The session may go on under another one by now.
+        policy_hash: policy.map(|policy| crate::hex(&policy.hash)).or(event.policy_hash),
         message: event.message.or(because),
         verdict: Some(Verdict::from_u8(verdict).unwrap_or(Verdict::Deny).as_str()),
         reason: Some(Reason::from_u8(reason).unwrap_or(Reason::NoPolicy).as_str()),

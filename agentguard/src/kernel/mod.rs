@@ -16,6 +16,7 @@ mod tables;
 
 pub use load::{LoadedProgram, Temporary, lsm_list, measure, rename_lock};
 pub use map::Map;
+pub use names::Carry;
 pub use paths::Stand;
 pub use pin::{Found, Pins, unload};
 pub use places::{Standing, Stands};

@@ -2,7 +2,7 @@
 //! session or policy is put in place in an order that never leaves a moment in
 //! which a label points to nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
 use agentguard_common::adopt::{MatchKey, StandbyKey};
@@ -12,7 +12,6 @@ use agentguard_common::egress::{
 };
 use agentguard_common::event::{KINDS, Kind};
 use agentguard_common::map as name;
-use agentguard_common::net::Address;
 use agentguard_common::own::InodeKey;
 use agentguard_common::session::{MAX_SESSIONS, SessionCount, SessionEntry, Taint, TaskLabel};
 use agentguard_common::unix;
@@ -302,6 +301,15 @@ impl Tables {
         Ok(found)
     }
 
+    /// The policy in a slot.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] where the table cannot be read.
+    pub fn policy(&self, slot: u32) -> Result<Option<PolicyEntry>> {
+        Ok(self.policies.get(&slot)?.filter(|entry| entry.tag != 0))
+    }
+
     /// Puts a policy into a slot that no session uses: its rules first, and only
     /// when all are there the entry that makes it one. On failure nothing of it is
     /// left.
@@ -369,25 +377,6 @@ impl Tables {
             }
         }
         self.names.remove_policy(slot)
-    }
-
-    /// Makes these the resolvers of policies that let sessions ask the host's own.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] where the kernel refuses.
-    pub fn set_system_resolvers(&self, addresses: &BTreeSet<Address>) -> Result<()> {
-        self.names.set_system(addresses)
-    }
-
-    /// Forgets what sessions learned and is not good any more, at a time in seconds since
-    /// boot.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::System`] where the kernel refuses.
-    pub fn forget_learned(&self, now: u32) -> Result<()> {
-        self.names.forget(now)
     }
 
     /// Writes the rules that are built in, over those of an earlier version.

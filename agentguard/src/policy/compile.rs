@@ -43,6 +43,9 @@ impl Policy {
         let mut entry = PolicyEntry::zeroed();
         entry.tag = self.tag();
         entry.hash = self.hash;
+        let numbered = beside.filter(|_| self.is_tainted).map_or(entry.tag, Self::tag);
+        // The lower half is enough to tell policies apart.
+        entry.lists = numbered as u32;
         entry.egress_default = self.egress.default as u8;
         entry.host = self.host.iter().fold(0, |open, power| open | power.bit());
         let lookups = self.egress.lookups();

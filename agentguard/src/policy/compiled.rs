@@ -60,6 +60,23 @@ impl Compiled {
         Some(unix::decide(&table, &self.entry, &mut key))
     }
 
+    /// What stands at a name, or else at the nearest above it: the name itself is tried, and
+    /// then each beginning of names that it is below.
+    pub(super) fn nearest(&self, key: &name::Key) -> Option<&Named> {
+        if let Some(found) = self.names.get(key) {
+            return Some(found);
+        }
+        let mut name = key.name;
+        let end = key.name.iter().rposition(|byte| *byte != 0)?;
+        for dot in (0..end).rev().filter(|at| key.name.get(*at) == Some(&b'.')) {
+            name.get_mut(dot + 1..)?.fill(0);
+            if let Some(found) = self.names.get(&beginning(key.policy, name, dot)) {
+                return Some(found);
+            }
+        }
+        None
+    }
+
     /// The names of unix sockets with the keys that they have in a slot of the kernel's
     /// table.
     pub fn sockets_at(&self, slot: u32) -> impl Iterator<Item = (unix::Key, &unix::Rule)> {
@@ -93,20 +110,9 @@ fn whole(name: &str) -> Option<name::Key> {
 }
 
 impl name::Table for Compiled {
-    /// Tries the name itself and then each name above it, the nearest first.
     fn longest(&self, key: &name::Key) -> Option<&Named> {
         let end = key.name.iter().position(|byte| *byte == 0)?;
-        let mut name = key.name;
-        if let Some(found) = self.names.get(&beginning(key.policy, name, end)) {
-            return Some(found);
-        }
-        for dot in (0..end).rev().filter(|at| key.name.get(*at) == Some(&b'.')) {
-            name.get_mut(dot + 1..end)?.fill(0);
-            if let Some(found) = self.names.get(&beginning(key.policy, name, dot)) {
-                return Some(found);
-            }
-        }
-        None
+        self.nearest(&beginning(key.policy, key.name, end))
     }
 }
 

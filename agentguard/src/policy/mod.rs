@@ -10,6 +10,7 @@
 
 mod amount;
 mod builtin;
+mod carry;
 mod cases;
 mod check;
 mod compile;
@@ -51,6 +52,7 @@ use agentguard_common::egress::{BLOCK_RULES, INLINE_RULES};
 
 pub use amount::size_text;
 pub use builtin::{RULE_LOOKUP, RULE_LOOKUP_ID, RULE_MANAGERS, RULE_MANAGERS_ID, builtin_sockets};
+pub use carry::Carried;
 pub(crate) use cases::path_errors;
 pub use cases::{CaseOutcome, run_cases};
 pub use compiled::Compiled;

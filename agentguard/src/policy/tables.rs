@@ -82,7 +82,7 @@ impl Tables {
         let mut unheard = Report::new(&policy.path, &policy.source);
         let other = beside.map(|beside| levels(beside, &mut unheard)).unwrap_or_default();
         let mut lists: HashMap<[Option<&[PortRule]>; 2], u32> = HashMap::new();
-        for (subject, own, other) in side_by_side(&own, &other) {
+        for (number, (subject, own, other)) in (1u32..).zip(side_by_side(&own, &other)) {
             // The same pair for both of them.
             let pair = if policy.is_tainted { [other, own] } else { [own, other] };
             let next = u32::try_from(lists.len() + 1).unwrap_or(u32::MAX);
@@ -94,7 +94,7 @@ impl Tables {
             let Some(own) = own else { continue };
             let (verdict, rule) = asked(own, policy.egress.default);
             if let Some(key) = subject.key(0) {
-                self.names.insert(key, Named { list, rule, verdict, reserved: [0; 3] });
+                self.names.insert(key, Named { list, number, rule, verdict, reserved: [0; 3] });
             }
         }
     }

@@ -20,7 +20,7 @@ const UNIT_DEPTH: usize = 5;
 
 /// What is to be adopted.
 pub struct Adoption {
-    /// Pools by number.
+    /// By number. An agent keeps its number, as sessions stand by under it.
     pools: Vec<Pool>,
     cgroups: PathBuf,
     /// What the kernel's table holds.
@@ -29,6 +29,7 @@ pub struct Adoption {
 
 struct Pool {
     agent: String,
+    /// None, for an agent that takes nothing in any more.
     matches: Vec<Match>,
 }
 
@@ -58,11 +59,40 @@ impl Adoption {
     ///
     /// Where that cannot be read.
     pub fn new(declared: &PolicySet, cgroups: PathBuf, tables: &Tables) -> Result<Self> {
-        let lists = declared.iter().filter(|policy| !policy.matches.is_empty());
-        let pools = lists
-            .map(|policy| Pool { agent: policy.agent.clone(), matches: policy.matches.clone() })
-            .collect();
-        Ok(Self { pools, cgroups, written: tables.matches()? })
+        let mut adoption = Self { pools: Vec::new(), cgroups, written: tables.matches()? };
+        adoption.replace(declared);
+        Ok(adoption)
+    }
+
+    /// Goes by other policies' lists from now on. Who stands by for an agent that takes nothing
+    /// in any more is for the caller to find.
+    pub fn replace(&mut self, declared: &PolicySet) {
+        for pool in &mut self.pools {
+            pool.matches.clear();
+        }
+        for policy in declared.iter().filter(|policy| !policy.matches.is_empty()) {
+            let (agent, matches) = (policy.agent.clone(), policy.matches.clone());
+            let own = self.pools.iter().position(|pool| pool.agent == agent);
+            // Its number is another agent's now: who stands by there is a stranger.
+            let free = || self.pools.iter().position(|pool| pool.matches.is_empty());
+            let full = self.pools.len() >= MAX_POOLS as usize;
+            match own.or_else(|| full.then(free).flatten()) {
+                Some(at) => {
+                    if let Some(pool) = self.pools.get_mut(at) {
+                        *pool = Pool { agent, matches };
+                    }
+                }
+                None => self.pools.push(Pool { agent, matches }),
+            }
+        }
+    }
+
+    /// Those of the pools that take something in, in the order of agents.
+    fn in_use(&self) -> Vec<(u32, &Pool)> {
+        let pools = (0u32..).zip(&self.pools).filter(|(_, pool)| !pool.matches.is_empty());
+        let mut pools: Vec<_> = pools.collect();
+        pools.sort_by_key(|(_, pool)| &pool.agent);
+        pools
     }
 
     /// Brings the kernel's table up to date: cgroups come and go. What matches
@@ -73,7 +103,7 @@ impl Adoption {
     /// Where the kernel refuses.
     pub fn refresh(&mut self, tables: &Tables) -> Result<()> {
         let mut wanted = BTreeMap::new();
-        for (number, pool) in (0u32..).zip(&self.pools) {
+        for (number, pool) in self.in_use() {
             for key in pool.matches.iter().flat_map(|matched| self.keys(matched)) {
                 // The first policy, in the order of agents, has it.
                 wanted.entry(key).or_insert(number);
@@ -95,7 +125,7 @@ impl Adoption {
     /// Where none can be made.
     pub fn fill(&self, tables: &Tables, make: &mut dyn FnMut(&str) -> Result<u32>) -> Result<()> {
         let taken: BTreeSet<StandbyKey> = tables.standby()?.into_keys().collect();
-        for (pool, of) in (0u32..).zip(&self.pools) {
+        for (pool, of) in self.in_use() {
             for place in 0..STANDBY {
                 let key = StandbyKey { pool, place };
                 if !taken.contains(&key) {
@@ -104,6 +134,13 @@ impl Adoption {
             }
         }
         Ok(())
+    }
+
+    /// Whether a pool is that of an agent that takes something in.
+    #[must_use]
+    pub fn is_of(&self, pool: u32, agent: &str) -> bool {
+        let pool = self.pools.get(pool as usize);
+        pool.is_some_and(|pool| pool.agent == agent && !pool.matches.is_empty())
     }
 
     /// The agent of a pool.

@@ -50,6 +50,21 @@ impl Sessions {
     ///
     /// [`Error::Limit`] where one cannot be enforced; then the old ones stand.
     pub fn set_limits(&mut self, number: u64, limits: Limits, tables: &Tables) -> Result<Session> {
+        let rates = limits.rates();
+        let session = self.hold_to(number, limits, tables)?;
+        if let Some(entry) = self.entries.get_mut(&number) {
+            entry.rates = rates;
+            tables.set_session(session.slot, *entry)?;
+        }
+        Ok(session)
+    }
+
+    /// The same but for the limits per time, which the kernel has with what decides.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set_limits`].
+    pub fn hold_to(&mut self, number: u64, limits: Limits, tables: &Tables) -> Result<Session> {
         let session = self.get_live(number)?;
         if let Some(NotHere { key, why, mend }) = self.cgroups.cannot(&limits).into_iter().next() {
             return Err(Error::Limit { key, why, mend });
@@ -67,12 +82,7 @@ impl Sessions {
         let throttled = session.throttled.is_some();
         let force = InForce { limits: Some(&limits), disk, throttled };
         self.cgroups.limit(&self.cgroups.existing(&session.id), &force)?;
-        let rates = limits.rates();
         let session = self.change(number, |session| session.limits = limits)?;
-        if let Some(entry) = self.entries.get_mut(&number) {
-            entry.rates = rates;
-            tables.set_session(session.slot, *entry)?;
-        }
         self.limit_open_files(&session, tables)?;
         Ok(session)
     }
@@ -204,7 +214,7 @@ impl Sessions {
         self.cgroups.existing(&session.id)
     }
 
-    fn get_live(&self, number: u64) -> Result<&Session> {
+    pub(super) fn get_live(&self, number: u64) -> Result<&Session> {
         let session = self.live.get(&number);
         session.ok_or_else(|| Error::UnknownSession(number.to_string()))
     }

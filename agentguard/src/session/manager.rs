@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use agentguard_common::limit::{LIMITS, Rate};
-use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel, Terms};
+use agentguard_common::session::{MAX_SESSIONS, SessionEntry, State, TaskLabel, Terms, program};
 
 use super::disk::Disk;
 use super::doomed::Doomed;
@@ -15,10 +15,11 @@ use super::find::{all_labelled, check_single, in_cgroup, labelled};
 use super::limiting::limit_files;
 use super::name::name;
 use super::paths::PathsInForce;
+use super::switching::settle_adopted;
 use super::{Cgroup, Cgroups, Hits, Phase, Session, Slots, Store};
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
-use crate::policy::{BoundPaths, Limits, Policy};
+use crate::policy::{Bindings, BoundPaths, Limits, Policy};
 
 /// The slot that `doctor` tries denials in.
 pub const PROBE_SLOT: u32 = MAX_SESSIONS - 1;
@@ -56,6 +57,8 @@ pub struct NewSession {
     pub phase: Phase,
     /// Its policy, and the rules on paths in it with what the variables stand for put in.
     pub paths: Option<(Arc<Policy>, BoundPaths)>,
+    /// What they stand for.
+    pub bindings: Option<Bindings>,
     /// What it may use of the host.
     pub limits: Limits,
     /// The disk of its workspace, where a limit needs to know it.
@@ -88,7 +91,7 @@ pub struct Sessions {
     pub(super) live: BTreeMap<u64, Session>,
     ended: VecDeque<Session>,
     pub(super) entries: BTreeMap<u64, SessionEntry>,
-    paths: PathsInForce,
+    pub(super) paths: PathsInForce,
     pub(super) cgroups: Cgroups,
     pub(super) store: Store,
     /// How often sessions had hit limits when that was last asked.
@@ -122,7 +125,10 @@ impl Sessions {
                 continue;
             }
             let known = stored.iter().find(|session| session.number == entry.session);
-            let session = known.cloned().unwrap_or_else(|| unknown(slot, entry));
+            let mut session = known.cloned().unwrap_or_else(|| unknown(slot, entry));
+            let terms = Terms::unpack(entry.terms);
+            let hash = tables.policy(terms.policy)?.map(|policy| crate::hex(&policy.hash));
+            settle_adopted(&mut session, terms, hash);
             sessions.entries.insert(entry.session, entry);
             sessions.live.insert(entry.session, session);
         }
@@ -165,12 +171,8 @@ impl Sessions {
                 files: paths.as_ref().map_or(0, |paths| paths.stand.number),
                 exec: new.exec,
             };
-            let entry = SessionEntry {
-                session: number,
-                cgroup,
-                terms: terms.pack(),
-                rates: new.rates,
-            };
+            let entry =
+                SessionEntry { session: number, cgroup, terms: terms.pack(), rates: new.rates };
             let taken =
                 |slot| slot == PROBE_SLOT || self.live.values().any(|session| session.slot == slot);
             Ok((entry, tables.add_session(&taken, entry)?))
@@ -195,7 +197,10 @@ impl Sessions {
             pid: 0,
             state: new.phase,
             killed: None,
+            learning: new.exec & program::TOLD != 0,
             paths,
+            paths_before: None,
+            bindings: new.bindings,
             limits: new.limits,
             tainted: None,
             throttled: None,
@@ -480,6 +485,9 @@ fn unknown(slot: u32, entry: SessionEntry) -> Session {
         state: Phase::Running,
         killed: None,
         paths: None,
+        paths_before: None,
+        bindings: None,
+        learning: Terms::unpack(entry.terms).exec & program::TOLD != 0,
         limits: Limits::default(),
         tainted: None,
         throttled: None,

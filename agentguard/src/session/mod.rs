@@ -16,6 +16,7 @@ mod policies;
 mod process;
 mod snapshot;
 mod store;
+mod switching;
 mod usage;
 
 pub use adoption::Adoption;
@@ -27,17 +28,18 @@ pub use find::{pidfd_open, tasks};
 pub use limiting::{InForce, disk_for, limit_files};
 pub use manager::{Adopted, Ended, NewSession, PROBE_SLOT, Sessions};
 pub use notice::{Notice, Notices, Refusal};
-pub use paths::SessionPaths;
+pub use paths::{LINGER, SessionPaths};
 pub use policies::{PROBE_POLICY, Policies, Slots};
 pub use process::{Process, Processes};
 pub use snapshot::{Camera, Running, Snapshot};
 pub use store::Store;
+pub use switching::{Relearned, Switch};
 pub use usage::{Hits, Usage};
 
 use agentguard_common::session::State;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::Limits;
+use crate::policy::{Bindings, Limits};
 
 /// The number that the kernel's tables carry for the trial session of `doctor`.
 pub const PROBE_SESSION: u64 = u64::MAX;
@@ -79,6 +81,15 @@ pub struct Session {
     /// Its rules on paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paths: Option<SessionPaths>,
+    /// Those of before, while a change to other ones is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths_before: Option<SessionPaths>,
+    /// What the variables in its policy's paths stand for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bindings: Option<Bindings>,
+    /// Whether a policy is learned from it: nothing is refused to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub learning: bool,
     /// What it may use of the host.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     pub limits: Limits,

@@ -2,15 +2,18 @@
 //! that stand in the kernel's slots, some of them only because sessions that
 //! started under an older file still run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use agentguard_common::egress::MAX_POLICIES;
 
-use super::Store;
+use super::paths::LINGER;
+use super::{Relearned, Store};
 use crate::error::{Error, Result};
 use crate::kernel::Tables;
-use crate::policy::{Compiled, Policy, PolicySet};
+use crate::policy::{Carried, Compiled, Policy, PolicySet};
 
 /// The slot that `doctor` tries denials in.
 pub const PROBE_POLICY: u32 = MAX_POLICIES - 1;
@@ -20,12 +23,19 @@ pub struct Policies {
     declared: PolicySet,
     directory: String,
     loaded: BTreeMap<u32, Loaded>,
+    past: VecDeque<Arc<Policy>>,
 }
 
 struct Loaded {
     tag: u64,
     policy: Option<Arc<Policy>>,
+    /// Since when neither a file declares it nor a session has it.
+    left: Option<Instant>,
 }
+
+/// How many policies are remembered that are not in the kernel any more, for explaining what
+/// they decided.
+const PAST: usize = 64;
 
 /// Where a policy stands in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +75,35 @@ impl Policies {
                 Some(tainted) if tainted.tag() == entry.tag => Some(Arc::clone(tainted)),
                 _ => Some(policy).filter(|policy| policy.tag() == entry.tag),
             });
-            loaded.insert(slot, Loaded { tag: entry.tag, policy });
+            loaded.insert(slot, Loaded { tag: entry.tag, policy, left: None });
         }
-        Ok(Self { declared, directory, loaded })
+        Ok(Self { declared, directory, loaded, past: VecDeque::new() })
+    }
+
+    /// Where the files are.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        Path::new(&self.directory)
+    }
+
+    /// What the files declare from now on; what they declared before is handed back.
+    pub fn replace(&mut self, declared: PolicySet) -> PolicySet {
+        std::mem::replace(&mut self.declared, declared)
+    }
+
+    /// How what sessions learned under one policy is known under another, where anything is:
+    /// a policy without rules by name looks at no answers.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them does not compile.
+    pub fn relearned(old: &Policy, new: &Policy) -> Result<Option<Relearned>> {
+        if old.egress.lookups().is_none() || new.egress.lookups().is_none() {
+            return Ok(None);
+        }
+        let (old, new) = (old.compile()?, new.compile()?);
+        let names = Carried::new(&old, &new);
+        Ok(Some(Relearned { from: old.entry, to: new.entry, names }))
     }
 
     /// The policy that a file declares for an agent.
@@ -128,7 +164,8 @@ impl Policies {
         compile: impl FnOnce() -> Result<Compiled>,
     ) -> Result<u32> {
         let tag = policy.tag();
-        if let Some((slot, _)) = self.loaded.iter().find(|(_, loaded)| loaded.tag == tag) {
+        if let Some((slot, loaded)) = self.loaded.iter_mut().find(|(_, loaded)| loaded.tag == tag) {
+            loaded.left = None;
             return Ok(*slot);
         }
         let slot =
@@ -138,7 +175,7 @@ impl Policies {
                 mend: "end sessions that run under older policies",
             })?;
         tables.add_policy(slot, &compile()?)?;
-        self.loaded.insert(slot, Loaded { tag, policy: Some(Arc::clone(policy)) });
+        self.loaded.insert(slot, Loaded { tag, policy: Some(Arc::clone(policy)), left: None });
         Ok(slot)
     }
 
@@ -169,14 +206,15 @@ impl Policies {
         self.all().find(|policy| crate::hex(&policy.hash) == hash)
     }
 
-    /// Those in the kernel, then those that files declare; many are both.
+    /// Those in the kernel, then those that files declare (many are both), then those that are
+    /// gone.
     pub fn all(&self) -> impl Iterator<Item = &Policy> {
         let all = self.loaded.values().filter_map(|loaded| loaded.policy.as_deref());
-        all.chain(self.declared.iter())
+        all.chain(self.declared.iter()).chain(self.past.iter().map(Arc::as_ref))
     }
 
     /// Takes policies out of the kernel that no file declares any more and no
-    /// session uses.
+    /// session uses, once no decision can be reading them.
     ///
     /// # Errors
     ///
@@ -189,16 +227,20 @@ impl Policies {
     ) -> Result<()> {
         let tainted = self.declared.iter().filter_map(|policy| policy.tainted.as_deref());
         let current: Vec<u64> = self.declared.iter().chain(tainted).map(Policy::tag).collect();
-        let stale: Vec<u32> = self
-            .loaded
-            .iter()
-            .filter(|(slot, loaded)| !used(**slot) && !current.contains(&loaded.tag))
-            .map(|(slot, _)| *slot)
-            .collect();
+        let mut stale = Vec::new();
+        for (slot, loaded) in &mut self.loaded {
+            if used(*slot) || current.contains(&loaded.tag) {
+                loaded.left = None;
+            } else if loaded.left.get_or_insert_with(Instant::now).elapsed() >= LINGER {
+                stale.push(*slot);
+            }
+        }
         for slot in stale {
             tables.remove_policy(slot)?;
             if let Some(policy) = self.loaded.remove(&slot).and_then(|loaded| loaded.policy) {
                 store.forget_policy(&crate::hex(&policy.hash));
+                self.past.push_front(policy);
+                self.past.truncate(PAST);
             }
         }
         Ok(())

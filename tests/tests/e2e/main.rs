@@ -5,6 +5,7 @@
 
 mod activity;
 mod adoption;
+mod apply;
 mod audit;
 mod bad_input;
 mod benign;

@@ -117,6 +117,32 @@ impl Limits {
         self.io_read.is_some() || self.io_write.is_some()
     }
 
+    /// What these are under another policy: each that is as the old one says follows the new
+    /// one, and each that somebody set otherwise stays.
+    #[must_use]
+    pub fn followed(&self, old: &Self, new: &Self) -> Self {
+        fn one<T: PartialEq + Copy>(here: T, old: T, new: T) -> T {
+            if here == old { new } else { here }
+        }
+        let mut paces = self.paces;
+        let both = old.paces.iter().zip(&new.paces);
+        for (pace, (old, new)) in paces.iter_mut().zip(both) {
+            *pace = one(*pace, *old, *new);
+        }
+        // Once a process has a limit on its open files, nobody knows which it had before.
+        let open_files = one(self.open_files, old.open_files, new.open_files);
+        Self {
+            memory: one(self.memory, old.memory, new.memory),
+            cpu: one(self.cpu, old.cpu, new.cpu),
+            pids: one(self.pids, old.pids, new.pids),
+            io_read: one(self.io_read, old.io_read, new.io_read),
+            io_write: one(self.io_write, old.io_write, new.io_write),
+            runtime: one(self.runtime, old.runtime, new.runtime),
+            open_files: open_files.or(self.open_files),
+            paces,
+        }
+    }
+
     /// Sets one limit; `none` takes it off.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use agentguard_common::path::{DEPTH_MAX, NAME_MAX};
+use serde::{Deserialize, Serialize};
 
 use super::pattern::{Base, PATH_MAX, Part, PathPattern, Step};
 
@@ -21,7 +22,7 @@ use super::pattern::{Base, PATH_MAX, Part, PathPattern, Step};
 const LINKS: usize = 40;
 
 /// What the variables of a session stand for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bindings {
     /// What `~` stands for; several where the session's user is not known.
     pub homes: Vec<PathBuf>,

@@ -68,12 +68,15 @@ const NOTABLE: &[(&str, Severity)] = &[
     ("session.throttle", Severity::Low),
     ("daemon.stop", Severity::Low),
 ];
+/// Policies that are not in order are so until they are mended.
+const REJECTED: &str = "policy.reject";
 /// Lifecycle events that end the alerts of others. Those last until then, however long
 /// that is.
 const ENDS: &[(&str, &[&str])] = &[
     ("session.resume", &["session.pause", "session.ask"]),
     ("session.clear", &["session.taint"]),
     ("session.unthrottle", &["session.throttle"]),
+    ("policy.apply", &[REJECTED]),
     ("daemon.start", &["daemon.stop"]),
 ];
 
@@ -129,7 +132,7 @@ fn raise(event: &Event, rule: &str, severity: Severity) -> Signal {
         event: event.id.clone(),
         correlation_id: event.correlation_id.clone(),
         timestamp: event.timestamp.clone(),
-        lasting: event.outcome == Outcome::Success
+        lasting: (event.outcome == Outcome::Success || rule == REJECTED)
             && ENDS.iter().any(|(_, rules)| rules.contains(&rule)),
     }))
 }

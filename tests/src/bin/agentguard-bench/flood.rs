@@ -162,6 +162,7 @@ fn daemon(directory: &Path) -> Result<(Daemon, Vec<Arc<Health>>)> {
         policies,
         state: directory.join("state"),
         log: Some(directory.join("events.jsonl")),
+        watch: false,
         log_activity: false,
         settings,
     };

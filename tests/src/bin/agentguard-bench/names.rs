@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use agentguard_common::event::Kind;
 use agentguard_common::name;
 use agentguard_common::net::Address;
-use agentguard_common::resolve::Asked;
+use agentguard_common::resolve::{Asked, Reference};
 use agentguard_common::session::SocketLabel;
 use bytemuck::Zeroable as _;
 
@@ -56,12 +56,14 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<bool> {
 
 fn sized(plan: &Plan<'_>, count: usize) -> Result<Vec<Row>> {
     let mut programs = Programs::load(plan.object)?;
-    programs.fill_names(&rules::compiled(&policy(count))?)?;
+    let compiled = rules::compiled(&policy(count))?;
+    programs.fill_names(&compiled)?;
     programs.guard(0)?;
     programs.of_session(&SocketLabel { session: 7, slot: 5000, ..SocketLabel::zeroed() })?;
     let mut asked = Asked::zeroed();
     asked.resolver = Address::v4(RESOLVER.to_bits());
-    asked.list = 1;
+    asked.of = Reference::of(1, 1).0;
+    asked.lists = compiled.compiled.entry.lists;
     asked.name = name::Key::exact(0, ASKED).ok_or("no name")?.name;
     programs.waits(&asked)?;
     let question = message(0x0100, 0);

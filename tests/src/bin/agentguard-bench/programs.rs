@@ -133,7 +133,13 @@ impl Programs {
         let entry = SessionEntry {
             session: SESSION,
             cgroup: 0,
-            terms: Terms { policy, tainted: policy, state: State::Enforce as u32, ..Terms::default() }.pack(),
+            terms: Terms {
+                policy,
+                tainted: policy,
+                state: State::Enforce as u32,
+                ..Terms::default()
+            }
+            .pack(),
             rates: Default::default(),
         };
         self.map(name::SESSIONS)?.set(&SLOT, &entry)?;

@@ -42,6 +42,7 @@ pub(crate) fn serve(directory: &Path) -> Result<()> {
         policies,
         state: directory.join("state"),
         log: Some(directory.join("events.jsonl")),
+        watch: false,
         log_activity: false,
         settings,
     };
