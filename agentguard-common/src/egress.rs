@@ -76,6 +76,16 @@ pub struct PolicyEntry {
     pub lengths: [u8; 256],
 }
 
+impl PolicyEntry {
+    /// What lists of the policy with that tag are told by, see [`Self::lists`].
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "half of it is enough to tell them apart")]
+    pub const fn lists_of(tag: u64) -> u32 {
+        tag as u32
+    }
+}
+
 /// How many networks a policy can name in [`PolicyEntry::inside`].
 pub const MAX_INSIDE: usize = 8;
 

@@ -143,7 +143,6 @@ impl Reference {
     /// The list.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "it has 18 bits")]
     pub const fn list(self) -> u32 {
         (self.0 >> (NUMBER_BITS + END_BITS)) as u32
     }
@@ -151,7 +150,6 @@ impl Reference {
     /// The name's number, or 0 where it is for several of one list.
     #[inline(always)]
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, reason = "it has 18 bits")]
     pub const fn number(self) -> u32 {
         (self.0 >> END_BITS & NUMBER_MASK) as u32
     }

@@ -20,8 +20,6 @@ use tally::{Counts, Tally};
 
 /// The package of the end-to-end tests.
 const PACKAGE: &str = "agentguard-tests";
-/// The crate that kernel and daemon share.
-const SHARED: &str = "agentguard-common";
 /// The one of its test programs that needs no VM.
 const HOST: &str = "host";
 
@@ -78,14 +76,8 @@ pub(crate) fn run(choice: &Choice) -> Result<bool> {
     Ok(sound && total.failed == 0 && total.ran() > 0)
 }
 
-/// Unit and property tests. Those of the shared crate in a debug build, which looks for what
-/// overflows; the daemon's in the build that the end-to-end tests need anyway: it has some
-/// hundred dependencies.
 fn unit(filter: Option<&str>) -> Result<(Counts, bool)> {
-    let (mut counts, well) = native(&["--package", SHARED, "--package", "xtask"], filter)?;
-    let (more, as_well) = native(&["--release", "--package", "agentguard"], filter)?;
-    counts.add(more);
-    Ok((counts, well && as_well))
+    native(&["--workspace", "--exclude", "agentguard-ebpf", "--exclude", PACKAGE], filter)
 }
 
 /// Tests of parts against the programs that they work with.

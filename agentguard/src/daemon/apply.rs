@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use agentguard_common::limit::{LIMITS, Rate};
 use serde::{Deserialize, Serialize};
 
 use super::bindings::of_switch;
@@ -16,6 +17,9 @@ use crate::hex;
 use crate::kernel;
 use crate::policy::{HostLinks, Limits, Mode, Policy, PolicySet};
 use crate::session::{Adoption, LINGER, Phase, Policies, Relearned, Session, Switch, kernel_state};
+
+/// Limits per time, as the kernel keeps them.
+type Rates = [Rate; LIMITS.len()];
 
 /// What became of a change of policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,46 @@ pub(super) struct Left {
     since: Instant,
     session: u64,
     learned: Arc<Relearned>,
+}
+
+/// Sessions that can change, and what to; and those that cannot.
+#[derive(Default)]
+struct Plans {
+    to: Vec<(u64, Switch)>,
+    kept: Vec<Kept>,
+}
+
+/// How what was learned under one policy is known under another, by their hashes: many
+/// sessions change from the one to the other.
+struct Known(BTreeMap<(String, String), Option<Arc<Relearned>>>);
+
+impl Known {
+    const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    /// Nothing is known of what a policy without a source said.
+    fn learned(&mut self, old: Option<&Policy>, new: &Policy) -> Result<Option<Arc<Relearned>>> {
+        let Some(old) = old else { return Ok(None) };
+        let key = (hex(&old.hash), hex(&new.hash));
+        if let Some(learned) = self.0.get(&key) {
+            return Ok(learned.clone());
+        }
+        let learned = Policies::relearned(old, new)?.map(Arc::new);
+        self.0.insert(key, learned.clone());
+        Ok(learned)
+    }
+}
+
+/// The limits of a session under another policy, and those of them that the kernel keeps.
+fn limits_after(session: &Session, old: Option<&Policy>, new: &Policy) -> (Limits, Rates) {
+    let old = old.map(limits_of).unwrap_or_default();
+    let limits = session.limits.followed(&old, &limits_of(new));
+    let rates = match new.mode {
+        Mode::Enforce => limits.rates(),
+        Mode::Observe => new.rates(),
+    };
+    (limits, rates)
 }
 
 /// Everything that can be wrong with policies on this host.
@@ -133,7 +177,7 @@ impl Daemon {
     }
 
     fn put_in_force(&self, declared: PolicySet) -> Result<Applied> {
-        let (plans, kept) = self.plans(&declared)?;
+        let Plans { to: plans, kept } = self.plans(&declared)?;
         let mut changes = {
             let mut state = self.state.borrow_mut();
             state.adoption.replace(&declared);
@@ -170,7 +214,7 @@ impl Daemon {
         for policy in declared {
             set.add(policy)?;
         }
-        let (plans, mut kept) = self.plans(&set)?;
+        let Plans { to: plans, mut kept } = self.plans(&set)?;
         for (number, plan) in plans {
             match self.switch(number, &plan) {
                 Ok(session) if session.state == Phase::Standby => {}
@@ -190,53 +234,40 @@ impl Daemon {
 
     /// What each session that runs under an older policy needs for going on under that of the
     /// set; everything that can fail for all of them is done here.
-    fn plans(&self, declared: &PolicySet) -> Result<(Vec<(u64, Switch)>, Vec<Kept>)> {
+    fn plans(&self, declared: &PolicySet) -> Result<Plans> {
         let mut state = self.state.borrow_mut();
         let State { sessions, policies, store, own, .. } = &mut *state;
         let links = HostLinks::new();
-        let mut known: BTreeMap<(String, String), Option<Arc<Relearned>>> = BTreeMap::new();
-        let (mut plans, mut kept) = (Vec::new(), Vec::new());
+        let mut known = Known::new();
+        let mut plans = Plans::default();
         for session in sessions.live().filter(|session| session.state != Phase::Ending) {
             let Some(policy) = declared.get(&session.agent) else { continue };
-            let hash = hex(&policy.hash);
-            if session.learning || session.policy_hash == hash {
+            if session.learning || session.policy_hash == hex(&policy.hash) {
                 continue;
             }
             let slots = policies.slots(policy.clone(), &self.tables, store)?;
             let old = policies.of_hash(&session.policy_hash);
-            let limits = old.as_deref().map(limits_of).unwrap_or_default();
-            let limits = session.limits.followed(&limits, &limits_of(policy));
-            let rates = match policy.mode {
-                Mode::Enforce => limits.rates(),
-                Mode::Observe => policy.rates(),
-            };
-            let key = (session.policy_hash.clone(), hash);
-            let learned = match known.get(&key) {
-                Some(learned) => learned.clone(),
-                None => {
-                    let learned = old.map(|old| Policies::relearned(&old, policy));
-                    let learned = learned.transpose()?.flatten().map(Arc::new);
-                    known.insert(key, learned.clone());
-                    learned
-                }
-            };
+            let learned = known.learned(old.as_deref(), policy)?;
             let bound = of_switch(session, policy, own, &links)
                 .and_then(|bindings| Ok((policy.bind(&bindings, &links)?, bindings)));
-            let state = kernel_state(policy.mode);
-            let policy = policies.in_slot(slots.policy).cloned();
-            match (bound, policy) {
+            let in_force = policies.in_slot(slots.policy).cloned();
+            match (bound, in_force) {
                 (Ok((bound, bindings)), Some(policy)) => {
+                    let (limits, rates) = limits_after(session, old.as_deref(), &policy);
+                    let state = kernel_state(policy.mode);
                     let to =
                         Switch { policy, slots, bound, bindings, state, limits, rates, learned };
-                    plans.push((session.number, to));
+                    plans.to.push((session.number, to));
                 }
                 (Err(error), _) => {
-                    kept.push(Kept { session: session.id.clone(), why: error.to_string() });
+                    let (session, why) = (session.id.clone(), error.to_string());
+                    plans.kept.push(Kept { session, why });
                 }
+                // It has just been put there.
                 (Ok(_), None) => {}
             }
         }
-        Ok((plans, kept))
+        Ok(plans)
     }
 
     /// Lets a session go on under another policy, and all that the daemon does for it.

@@ -44,8 +44,7 @@ impl Policy {
         entry.tag = self.tag();
         entry.hash = self.hash;
         let numbered = beside.filter(|_| self.is_tainted).map_or(entry.tag, Self::tag);
-        // The lower half is enough to tell policies apart.
-        entry.lists = numbered as u32;
+        entry.lists = PolicyEntry::lists_of(numbered);
         entry.egress_default = self.egress.default as u8;
         entry.host = self.host.iter().fold(0, |open, power| open | power.bit());
         let lookups = self.egress.lookups();

@@ -63,7 +63,7 @@ impl Switch {
     /// Whose numbers those of the lists of names are, see [`PolicyEntry::lists`].
     #[must_use]
     pub fn lists(&self) -> u32 {
-        self.policy.tag() as u32
+        PolicyEntry::lists_of(self.policy.tag())
     }
 }
 
