@@ -68,14 +68,16 @@ mod tests {
     use super::*;
     use crate::policy::Policy;
 
-    /// Verdict, name, and the port, or 0 for those that are meant by default.
+    /// Verdict, names, and the port, or 0 for those that are meant by default.
     type Rule = (&'static str, String, u16);
 
     fn compiled(rules: &[Rule]) -> Option<Compiled> {
         let mut text = "version: 1\nagent: a\negress:\n  rules:\n".to_owned();
-        for (verdict, name, port) in rules {
+        for (verdict, names, port) in rules {
+            let names: Vec<String> = names.split(' ').map(|name| format!("'{name}'")).collect();
+            let names = names.join(", ");
             let ports = if *port == 0 { String::new() } else { format!(", ports: {port}") };
-            text += &format!("    - {{ {verdict}: '{name}'{ports} }}\n");
+            text += &format!("    - {{ {verdict}: [{names}]{ports} }}\n");
         }
         Policy::parse(Path::new("p.yaml"), text.as_bytes()).ok()?.compile().ok()
     }
@@ -92,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_stays_allowed_is_kept_and_what_goes_is_not() {
-        let old = of(&[("allow", "a.test", 443), ("allow", "b.test", 443)]);
+        let old = of(&[("allow", "a.test b.test", 443)]);
         let new = of(&[("allow", "a.test", 443), ("allow", "c.test", 80)]);
         let kept = Carried::new(&old, &new);
         let [a, b] = ["a.test", "b.test"].map(|name| reference(&old, name).unwrap());
