@@ -7,6 +7,7 @@ use agentguard_common::answer::{Answer, Place, Question};
 use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, answer_reached, dns as egress_dns};
 use agentguard_common::event::{self, Kind, flag};
+use agentguard_common::hello::state;
 use agentguard_common::limit::Limit;
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, SPOILED, SocketLabel, State, TaskLabel, Terms};
@@ -216,19 +217,24 @@ fn tell(kind: u16, label: &TaskLabel, told: &Told) {
     emit::emit_as(ring, kind, &record);
 }
 
+/// A connection whose handshake was refused, which has been told: what is tried on it fails at
+/// once, as no answer will come.
+pub(super) struct GivenUp;
+
 /// What the use of a socket is decided by that was made outside of the session: one that
 /// is connected, as if it were to be connected now; one that a session could not have, a
-/// packet socket say, as if it were to be made. `None` for one that needs no decision.
+/// packet socket say, as if it were to be made. `None` for one that needs no decision,
+/// [`GivenUp`] for one on which it has been made.
 #[inline(always)]
-pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Option<Asked> {
+pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Result<Option<Asked>, GivenUp> {
     if left_alone(socket.family) || socket.sock.is_null() {
-        return None;
+        return Ok(None);
     }
     if !matches!(socket.family, net::AF_INET | net::AF_INET6) {
         // A protocol that no rule allows. An address is given although there is none,
         // because the verifier would see what is not there being copied.
         let address = Sockaddr::Inet(Destination { address: Address::ANY6, port: 0 });
-        return Some(Asked::of(address, Socket { protocol: u16::MAX, ..*socket }));
+        return Ok(Some(Asked::of(address, Socket { protocol: u16::MAX, ..*socket })));
     }
     // SAFETY: a `struct sock` of a hook's argument, not null.
     unsafe {
@@ -236,14 +242,17 @@ pub(super) fn foreign(label: &TaskLabel, socket: &Socket) -> Option<Asked> {
         if let Some(own) = socket::label(socket.sock)
             && own.session == label.session
         {
+            if socket::hello_of(own) == state::REFUSED {
+                return Err(GivenUp);
+            }
             let by = socket::policy(own);
             if !is_decided_anew(label, by) {
-                return None;
+                return Ok(None);
             }
             form = if by == SPOILED { LOST } else { INET };
         }
-        let peer = socket::peer(socket.sock, socket.family)?;
-        Some(Asked { form, ..Asked::of(Sockaddr::Inet(peer), *socket) })
+        let Some(peer) = socket::peer(socket.sock, socket.family) else { return Ok(None) };
+        Ok(Some(Asked { form, ..Asked::of(Sockaddr::Inet(peer), *socket) }))
     }
 }
 
@@ -258,7 +267,11 @@ fn is_decided_anew(label: &TaskLabel, by: u32) -> bool {
 /// then on.
 #[inline(always)]
 pub(super) fn decide_foreign(label: &TaskLabel, socket: &Socket) -> bool {
-    let Some(asked) = foreign(label, socket) else { return true };
+    let asked = match foreign(label, socket) {
+        Ok(Some(asked)) => asked,
+        Ok(None) => return true,
+        Err(GivenUp) => return false,
+    };
     let passes = decide(Kind::Foreign, label, &asked);
     if passes {
         claim(label, &asked);

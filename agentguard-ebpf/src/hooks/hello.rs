@@ -50,7 +50,7 @@ const DECIDE: u32 = 2;
 /// Reads a packet. What is to be decided stands in the [`Watch`].
 #[inline(never)]
 fn watched(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 {
-    let Some(segment) = packet.segment(facts) else { return STOPS };
+    let Some(segment) = packet.segment(facts) else { return lost() };
     let empty = if segment.len == 0 { GOES_ON } else { STOPS };
     if socket::hello_of(label) == state::REFUSED {
         // Its end may be told to the other side.
@@ -69,12 +69,9 @@ fn watched(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 {
     let skip = match watch.brings(segment.from, segment.len) {
         Brings::Nothing => return GOES_ON,
         Brings::Behind(skip) => skip,
-        Brings::Gap => {
-            emit::count(Kind::Hello, Count::Error);
-            return STOPS;
-        }
+        Brings::Gap => return lost(),
     };
-    let Ok(ground) = egress::ground(&label.of_maker()) else { return STOPS };
+    let Ok(ground) = egress::ground(&label.of_maker()) else { return lost() };
     let bits = ground.policy.dns;
     if bits & dns::CHECKED == 0 || bits & dns::TLS_OFF != 0 {
         socket::set_hello(label, state::CLEARED);
@@ -97,6 +94,13 @@ fn watched(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 {
         Next::Name(hello) => watch.named(hello),
     }
     DECIDE
+}
+
+/// Something is missing that should be there, or the session has ended: nothing of it goes on.
+#[inline(always)]
+fn lost() -> u32 {
+    emit::count(Kind::Hello, Count::Error);
+    STOPS
 }
 
 /// A packet's payload as the walk sees it.
@@ -141,7 +145,10 @@ extern "C" fn step(_: u32, case: *mut Case) -> i64 {
 /// Decides what has come.
 #[inline(never)]
 fn decide(packet: Packet, facts: &Facts, label: &SocketLabel) -> bool {
-    let Ok(ground) = egress::ground(&label.of_maker()) else { return false };
+    let Ok(ground) = egress::ground(&label.of_maker()) else {
+        emit::count(Kind::Hello, Count::Error);
+        return false;
+    };
     let (Some(watch), Some(desk)) = (packet.watch(false), Desk::take()) else {
         emit::count(Kind::Hello, Count::Error);
         return ground.observed();

@@ -49,8 +49,9 @@ fn socket_sendmsg(ctx: LsmContext) -> i32 {
     // One call of the evaluator for both, as each is a long walk for the verifier.
     let (kind, asked) = if name.is_null() {
         match egress::foreign(&label, &socket) {
-            Some(asked) => (Kind::Foreign, asked),
-            None => return PASS,
+            Ok(Some(asked)) => (Kind::Foreign, asked),
+            Ok(None) => return PASS,
+            Err(egress::GivenUp) => return REFUSE,
         }
     } else {
         // SAFETY: a member of the `struct msghdr`; the name was copied into kernel

@@ -66,6 +66,8 @@ def speak(how, name):
             one.send(b'GET / HTTP/1.1\r\nHost: ' + name.encode() + b'\r\n\r\n')
         else:
             one.send(said)
+        if how == 'answer':
+            one.recv(1)
         time.sleep(0.3)
 
 words = sys.argv[1:]
@@ -159,9 +161,16 @@ fn a_handshake_names_a_server_that_is_allowed() -> Outcome {
     ];
     assert_eq!(told(&decisions), expected);
     assert_eq!(denied(&decisions).len(), expected.len());
+    // Who waits for an answer does not wait: none will come.
+    let start = Instant::now();
+    let said = speak(&guard, &["answer", "late.evil"])?;
+    assert_eq!(said, ["answer late.evil Operation not permitted"]);
+    assert!(start.elapsed() < PATIENCE / 2);
+    assert_eq!(denied(&guard.decisions()?).len(), expected.len() + 1);
     // Long enough for what was said to be said again, and for those who wait to give up.
     std::thread::sleep(Duration::from_secs(5));
-    for name in ["plain.evil", "fast.evil", "twice.evil", "sub.api.test", "xapi.test"] {
+    for name in ["plain.evil", "fast.evil", "twice.evil", "sub.api.test", "xapi.test", "late.evil"]
+    {
         assert!(!holds(outside, name), "{name} was heard");
     }
     Ok(())
