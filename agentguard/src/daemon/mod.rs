@@ -28,7 +28,7 @@ mod watching;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ use killing::Dying;
 use limits::Watch;
 use mounts::Mounts;
 use notices::Told;
-use own::Own;
+use own::{Own, own_directories};
 use resolvers::Resolvers;
 use respond::Reactions;
 use tokio::io::Interest;
@@ -214,22 +214,6 @@ async fn readable(fd: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<()> {
         Some(fd) => fd.readable().await.map(|mut ready| ready.clear_ready()),
         None => std::future::pending().await,
     }
-}
-
-/// The directories of files that are agentguard's own.
-fn own_directories(config: &Config) -> Vec<PathBuf> {
-    let beside = |path: &Path| path.parent().map(Path::to_owned);
-    let pins = Pins::default().root().to_owned();
-    let all = [Some(config.state.clone()), Some(config.policies.clone()), Some(pins)];
-    let (settings, log) = (&config.settings, config.log_path());
-    let full = settings.log.unredacted.as_ref().and_then(|full| beside(&full.file));
-    let audit = [beside(&settings.audit.path(&log)), beside(&settings.audit.key)];
-    let more = [beside(&config.socket), beside(&log), full].into_iter().chain(audit);
-    let all = all.into_iter().chain(more).flatten();
-    let all = all.chain(settings.spools().map(Path::to_owned));
-    let real = all.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
-    // A log beside others in a directory of everybody's makes that no directory of ours.
-    real.filter(|path| path.components().count() > 2).collect()
 }
 
 impl Daemon {

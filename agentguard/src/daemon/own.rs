@@ -14,7 +14,7 @@ use agentguard_common::own::{HIDDEN, InodeKey, KEPT, MAX_OWN, WAY};
 
 use super::Config;
 use crate::error::{Error, Result};
-use crate::kernel::Tables;
+use crate::kernel::{Pins, Tables};
 
 /// Where systemd has units from, and settings beside them.
 const UNITS: [&str; 4] = [
@@ -178,6 +178,22 @@ fn device(line: &[u8]) -> Option<(u64, u32)> {
     let (major, minor): (u32, u32) = (major.parse().ok()?, minor.parse().ok()?);
     // As the kernel has device numbers for itself (`linux/kdev_t.h`).
     Some((mount, major << 20 | minor))
+}
+
+/// The directories of files that are agentguard's own.
+pub(super) fn own_directories(config: &Config) -> Vec<PathBuf> {
+    let beside = |path: &Path| path.parent().map(Path::to_owned);
+    let pins = Pins::default().root().to_owned();
+    let all = [Some(config.state.clone()), Some(config.policies.clone()), Some(pins)];
+    let (settings, log) = (&config.settings, config.log_path());
+    let full = settings.log.unredacted.as_ref().and_then(|full| beside(&full.file));
+    let audit = [beside(&settings.audit.path(&log)), beside(&settings.audit.key)];
+    let more = [beside(&config.socket), beside(&log), full].into_iter().chain(audit);
+    let all = all.into_iter().chain(more).flatten();
+    let all = all.chain(settings.spools().map(Path::to_owned));
+    let real = all.map(|path| std::fs::canonicalize(&path).unwrap_or(path));
+    // A log beside others in a directory of everybody's makes that no directory of ours.
+    real.filter(|path| path.components().count() > 2).collect()
 }
 
 #[cfg(test)]

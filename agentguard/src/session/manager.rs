@@ -452,13 +452,6 @@ impl Sessions {
         self.ended.iter()
     }
 
-    /// Whether a running session uses the policy in a slot.
-    #[must_use]
-    pub fn uses_policy(&self, slot: u32) -> bool {
-        let mut terms = self.entries.values().map(|entry| Terms::unpack(entry.terms));
-        terms.any(|terms| terms.policy == slot || terms.tainted == slot)
-    }
-
     /// Microseconds since 1970, and always more than the last.
     fn next_number(&mut self) -> u64 {
         self.last = (now() / 1000).max(self.last + 1);

@@ -112,6 +112,13 @@ impl Sessions {
         }
     }
 
+    /// Whether a running session uses the policy in a slot.
+    #[must_use]
+    pub fn uses_policy(&self, slot: u32) -> bool {
+        let mut terms = self.entries.values().map(|entry| Terms::unpack(entry.terms));
+        terms.any(|terms| terms.policy == slot || terms.tainted == slot)
+    }
+
     /// Forgets which rules on paths a session had before, once nothing reads them any more.
     ///
     /// # Errors
