@@ -41,7 +41,6 @@ mod recent;
 mod scratch;
 #[expect(dead_code, reason = "nothing is labelled here")]
 mod session;
-#[expect(dead_code, reason = "connections are not measured")]
 mod socket;
 mod taint;
 #[expect(dead_code, reason = "only deciding is measured")]

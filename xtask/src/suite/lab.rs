@@ -19,7 +19,7 @@ use crate::vm::kernel::Kernel;
 /// VMs at a time.
 const AT_ONCE: usize = 2;
 /// Seconds for one test program in one VM; the lab is an emulation, and slow.
-const TIME_LIMIT: u32 = 1200;
+const TIME_LIMIT: u32 = 2400;
 
 /// What came of a kernel: the counts, whether all went well, and how long its VMs took.
 pub(super) type Ran = Result<(Counts, bool, Duration)>;
