@@ -69,6 +69,7 @@ impl NameTables {
             let new = carry.names.of(old).filter(|_| old.lives(now))?;
             Some(new.ending(old.until().min(until)))
         };
+        let mut lost = 0;
         for key in self.learned.keys()? {
             let old = key.session == carry.session && key.lists == carry.from.lists;
             if !old || !resolve::may_learn(carry.to, key.address) {
@@ -79,9 +80,14 @@ impl NameTables {
             let there = self.learned.get(&new)?.unwrap_or_default();
             let more = learned.references.into_iter().filter_map(|of| carried(Reference(of)));
             let value = joined(there, more, now);
-            if value != there {
-                self.learned.set(&new, &value)?;
+            // Without room for it the name has to be asked for again. That must not keep the
+            // session from changing: sessions could fill the table for just that.
+            if value != there && self.learned.set(&new, &value).is_err() {
+                lost += 1;
             }
+        }
+        if lost > 0 {
+            tracing::warn!(lost, session = carry.session, "no room for addresses that it knew");
         }
         Ok(())
     }

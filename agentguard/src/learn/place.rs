@@ -198,7 +198,7 @@ mod tests {
 
     fn places() -> Places {
         Places::new(&Given {
-            workspace: Some("/home/bob/work".into()),
+            workspace: Some("/home/bob/code".into()),
             home: Some("/home/bob".into()),
             ..Given::default()
         })
@@ -207,8 +207,8 @@ mod tests {
     #[test]
     fn paths_begin_where_the_agent_works_and_lives() {
         for (path, text) in [
-            ("/home/bob/work", "${workspace}"),
-            ("/home/bob/work/a b/[x]", "${workspace}/a b/\\[x]"),
+            ("/home/bob/code", "${workspace}"),
+            ("/home/bob/code/a b/[x]", "${workspace}/a b/\\[x]"),
             ("/home/bob/.ssh/id", "~/.ssh/id"),
             ("/home/bobby", "/home/bobby"),
             ("/", "/"),
@@ -228,7 +228,7 @@ mod tests {
         for path in ["/", "/usr", "/home", "/home/bob", "/proc/1"] {
             assert!(!may(path), "{path}");
         }
-        for path in ["/home/bob/work", "/home/bob/.cache", "/home/al", "/usr/lib"] {
+        for path in ["/home/bob/code", "/home/bob/.cache", "/home/al", "/usr/lib"] {
             assert!(may(path), "{path}");
         }
     }

@@ -16,7 +16,7 @@ const UDP: u8 = 2;
 fn given() -> Given {
     Given {
         agent: "coder".into(),
-        workspace: Some("/home/bob/work".into()),
+        workspace: Some("/home/bob/code".into()),
         home: Some("/home/bob".into()),
         group: false,
         command: "make \u{1b}[31m all".into(),
@@ -65,7 +65,7 @@ fn paths(text: &str) -> impl Fn(&str, Access) -> bool + use<> {
     let policy = policy(text);
     let bindings = Bindings {
         homes: vec!["/home/bob".into()],
-        workspace: Some("/home/bob/work".into()),
+        workspace: Some("/home/bob/code".into()),
         ..Bindings::default()
     };
     let bound = policy.bind(&bindings, &NoLinks).unwrap().unwrap();
@@ -134,8 +134,8 @@ fn names_stand_under_a_star_only_when_told_to() {
 #[test]
 fn paths_are_folded_where_the_rules_of_thumb_say() {
     let mut acts = vec![
-        write("/home/bob/work/src/main.rs"),
-        read("/home/bob/work/README"),
+        write("/home/bob/code/src/main.rs"),
+        read("/home/bob/code/README"),
         make("/tmp/x/y"),
         read("/usr/share/zoneinfo/UTC"),
         write("/home/bob/.claude/projects/a/b"),
@@ -172,8 +172,8 @@ fn paths_are_folded_where_the_rules_of_thumb_say() {
     assert!(!lines.iter().any(|found| found == "/dev/null" || found == "/var/lib/few"), "{text}");
     let may = paths(&text);
     for (path, access, expected) in [
-        ("/home/bob/work/.env", Access::Read, false),
-        ("/home/bob/work/.git/hooks/x", Access::Write, false),
+        ("/home/bob/code/.env", Access::Read, false),
+        ("/home/bob/code/.git/hooks/x", Access::Write, false),
         ("/home/bob/.ssh/id", Access::Read, false),
         ("/home/bob/.bashrc", Access::Write, false),
         ("/usr/bin/x", Access::Write, false),
@@ -185,9 +185,9 @@ fn paths_are_folded_where_the_rules_of_thumb_say() {
 
 #[test]
 fn hooks_that_were_written_may_be_written() {
-    let text = learned([make("/home/bob/work/.git/hooks/pre-commit")]).text;
-    assert!(paths(&text)("/home/bob/work/.git/hooks/x", Access::Write), "{text}");
-    assert!(!paths(&text)("/home/bob/work/.vscode/x", Access::Write), "{text}");
+    let text = learned([make("/home/bob/code/.git/hooks/pre-commit")]).text;
+    assert!(paths(&text)("/home/bob/code/.git/hooks/x", Access::Write), "{text}");
+    assert!(!paths(&text)("/home/bob/code/.vscode/x", Access::Write), "{text}");
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn programs_have_their_paths_and_libraries_their_directories() {
         Act::Exec("/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2".into()),
         Act::Map("/usr/lib/x86_64-linux-gnu/libc.so.6".into()),
         Act::Map("/tmp/.3f-1.node".into()),
-        Act::Exec("/home/bob/work/target/debug/x".into()),
+        Act::Exec("/home/bob/code/target/debug/x".into()),
         Act::Memory,
     ])
     .text;
@@ -250,7 +250,7 @@ fn what_a_base_says_stays_and_is_not_said_again() {
         connect(Some("api.test"), "1.2.3.4", 443, TCP),
         connect(Some("new.test"), "1.2.3.4", 443, TCP),
         connect(None, "9.9.9.9", 443, TCP),
-        write("/home/bob/work/x"),
+        write("/home/bob/code/x"),
         write("/srv/deep/x"),
         read("/home/bob/.aws/key"),
         Act::Exec("/usr/bin/make".into()),
@@ -299,7 +299,7 @@ fn what_was_lost_is_said() {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let name = "([a-c]{1,2}|[x-z_*\\[${}\u{fffd} #:'\"-]{1,3}|task|[0-9]{1,2}|\\.env|\\.ssh|[a-b]\\.so(\\.[0-9])?)";
     let top = prop_oneof![
-        Just("/home/bob/work"),
+        Just("/home/bob/code"),
         Just("/home/bob"),
         Just("/home/bob/.config"),
         Just("/tmp"),
@@ -380,7 +380,7 @@ proptest! {
             "/home/bob/.ssh/id",
             "/home/bob/.aws/credentials",
             "/home/bob/.config/gh/hosts.yml",
-            "/home/bob/work/.env",
+            "/home/bob/code/.env",
             "/tmp/a/.env",
             "/etc/shadow",
         ] {
