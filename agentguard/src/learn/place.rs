@@ -213,6 +213,7 @@ mod tests {
             ("/home/bobby", "/home/bobby"),
             ("/", "/"),
             ("/a/*/${b}", "/a/\\*/\\${b}"),
+            ("/a/$${b}", "/a/$\\${b}"),
             ("/proc/12/status", "/proc/[0-9]*/status"),
             ("/proc/12/task/13/comm", "/proc/[0-9]*/task/[0-9]*/comm"),
             ("/proc/sys/kernel/1", "/proc/sys/kernel/1"),

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use agentguard_tests::guard::{Guard, Waiting, agentguard, as_nobody, attempt_words, sessions};
+use agentguard_tests::peer::until;
 use agentguard_tests::{Outcome, in_vm};
 use serde_json::Value;
 
@@ -178,8 +179,10 @@ fn a_session_finds_what_it_is_told_and_nobody_elses() -> Outcome {
     }
     let guard = Guard::start(&[&responding("  - { when: denials > 5 in 1m, do: pause }\n")])?;
     let attempt = attempt_words("connect 127.0.0.1:9").join(" ");
-    let script =
-        format!("echo go; {attempt}; sleep 2; cat $AGENTGUARD_NOTICE; ls /run/agentguard/notices");
+    let told = "until grep -q tcp:// $AGENTGUARD_NOTICE; do sleep 0.05; done";
+    let script = format!(
+        "echo go; {attempt}; {told}; cat $AGENTGUARD_NOTICE; ls /run/agentguard/notices"
+    );
     let mut run = guard.run("coder", &["bash", "-c", &script]);
     let output = as_nobody(&mut run).output()?;
     let text = String::from_utf8(output.stdout)?;
@@ -191,8 +194,9 @@ fn a_session_finds_what_it_is_told_and_nobody_elses() -> Outcome {
         notice["refusal"]["text"].as_str().is_some_and(|text| text.contains("default is deny"))
     );
     assert!(String::from_utf8(output.stderr)?.contains("Permission denied"), "no list of others");
-    let left = std::fs::read_dir("/run/agentguard/notices")?.count();
-    assert_eq!(left, 0, "it is gone with its session");
+    until("the notice to go with its session", || {
+        Ok(std::fs::read_dir("/run/agentguard/notices")?.count() == 0)
+    })?;
     // Held: the file says so, and why.
     let mut agent = Waiting::start(guard.run("coder", &tries(9)))?;
     guard.wait_for("session.pause", |event| event["action"] == "session.pause")?;

@@ -175,7 +175,7 @@ fn component(text: &str, part: &str) -> Result<Part, Refusal> {
     let bad = |why, mend: &str| -> Refusal { refusal(text, why, mend) };
     match part {
         "" => return Err(bad("has an empty part", "write each / once, and none at the end")),
-        _ if part.replace("\\$", "").contains("${") => {
+        _ if has_variable(part) => {
             let mend = "write the variable at the beginning, or \\${ for the signs";
             return Err(bad("has a variable within it", mend));
         }
@@ -194,6 +194,21 @@ fn component(text: &str, part: &str) -> Result<Part, Refusal> {
         return Err(bad("has a part that no name is as long as", "write at most 255 bytes"));
     }
     Ok(part)
+}
+
+/// Whether `${` stands in a part, not counting what has a backslash before it.
+fn has_variable(part: &str) -> bool {
+    let (mut dollar, mut signs) = (false, part.chars());
+    while let Some(sign) = signs.next() {
+        if dollar && sign == '{' {
+            return true;
+        }
+        dollar = sign == '$';
+        if sign == '\\' {
+            signs.next();
+        }
+    }
+    false
 }
 
 fn refusal(text: &str, why: &'static str, mend: &str) -> Refusal {

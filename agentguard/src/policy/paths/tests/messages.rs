@@ -30,6 +30,7 @@ fn paths_that_are_none() {
         ("${a-b}/x", "has a variable with a bad name"),
         ("${workspace}x", "has something right behind its variable"),
         ("/srv/${workspace}", "has a variable within it"),
+        ("/srv/\\\\${workspace}", "has a variable within it"),
         ("/a/b**", "has ** within a name"),
         ("/a/[b", "has a [ without its ]"),
         ("/a/[]", "has brackets with nothing in them"),
