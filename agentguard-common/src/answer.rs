@@ -122,6 +122,13 @@ impl Answer {
         self.0 >> 40 == Reason::Default as u64
     }
 
+    /// Whether somebody is to be asked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks(self) -> bool {
+        self.0 >> 32 & 0xff == Verdict::Ask as u64
+    }
+
     /// Whether it is to be remembered: not what came of a broken table, which may be
     /// mended.
     #[inline(always)]

@@ -65,8 +65,8 @@ pub struct PolicyEntry {
     /// Which policy's numbers those of its lists are: the lower half of the
     /// [`tag`](Self::tag) of what holds for sessions that are not tainted.
     pub lists: u32,
-    /// Zero.
-    pub reserved_too: u32,
+    /// How long calls are held that a rule says `ask` of, in seconds.
+    pub patience: u32,
     /// The networks inside of which (see [`crate::net::Address::is_inside`]) the names of
     /// the policy may have addresses.
     pub inside: [Prefix; MAX_INSIDE],

@@ -231,6 +231,8 @@ pub struct Egress {
     pub socket_type: u32,
     /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
     pub policy: u64,
+    /// What is asked, see [`crate::hold`], where the call is held; else 0.
+    pub hold: u64,
 }
 
 /// [`Kind::UnixConnect`] and [`Kind::UnixSend`]: a decision on a unix socket.
@@ -361,6 +363,8 @@ pub struct File {
     pub rule: u32,
     /// The [`tag`](crate::egress::PolicyEntry::tag) of the policy that decided.
     pub policy: u64,
+    /// What is asked, as in [`Egress`].
+    pub hold: u64,
     /// The file.
     pub file: Where,
     /// The other file, of a renaming or a linking: its new place.

@@ -16,6 +16,7 @@ pub mod egress;
 pub mod event;
 pub mod file;
 pub mod hello;
+pub mod hold;
 pub mod host;
 pub mod hostfile;
 pub mod limit;

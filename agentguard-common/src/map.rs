@@ -3,7 +3,7 @@
 
 /// Raised with every change of a map's type, key or value. A daemon adopts only
 /// pins of its own layout.
-pub const LAYOUT: u32 = 7;
+pub const LAYOUT: u32 = 8;
 
 /// Task storage: task to [`crate::session::TaskLabel`].
 pub const TASKS: &str = "TASKS";
@@ -71,8 +71,16 @@ pub const OWN: &str = "OWN";
 /// Hash: the number of a session to its [`crate::session::Taint`].
 pub const TAINTED: &str = "TAINTED";
 
+/// Hash: [`crate::hold::HoldKey`] to [`crate::hold::Hold`].
+pub const HOLDS: &str = "HOLDS";
+/// Array: slot to how many held calls of the session the daemon has dropped.
+pub const DROPPED: &str = "DROPPED";
+/// Array with one entry: when the daemon was last seen, in nanoseconds since boot; 0 where it
+/// has gone.
+pub const SEEN: &str = "SEEN";
+
 /// Every map that is pinned, in the order they are created.
-pub const PINNED: [&str; 29] = [
+pub const PINNED: [&str; 32] = [
     TASKS,
     SESSIONS,
     SESSION_COUNTS,
@@ -102,4 +110,7 @@ pub const PINNED: [&str; 29] = [
     STANDBY,
     OWN,
     TAINTED,
+    HOLDS,
+    DROPPED,
+    SEEN,
 ];

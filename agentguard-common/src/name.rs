@@ -112,7 +112,8 @@ pub trait Table {
 }
 
 /// Whether a name may be asked for, and what its addresses are learned for
-/// ([`Reference::NONE`] for nothing). `key` is the name
+/// ([`Reference::NONE`] for nothing). One that a rule says `ask` of may: what people are asked
+/// about are the connections that it leads to. `key` is the name
 /// as [`Key::exact`] has it, with the policy's slot and all bits ([`WHOLE`]).
 #[inline(always)]
 pub fn ask<T: Table>(table: &T, policy: &egress::PolicyEntry, key: &Key) -> (Ruling, Reference) {
@@ -121,6 +122,8 @@ pub fn ask<T: Table>(table: &T, policy: &egress::PolicyEntry, key: &Key) -> (Rul
     };
     match Verdict::from_u8(named.verdict) {
         Some(verdict) => {
+            let verdict =
+                if verdict as u8 == Verdict::Ask as u8 { Verdict::Allow } else { verdict };
             let ruling = Ruling { verdict, reason: Reason::Rule, rule: named.rule };
             (ruling, Reference::of(named.list, named.number))
         }

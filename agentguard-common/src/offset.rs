@@ -18,7 +18,7 @@ const fn offset(global: &'static str, structure: &'static str, member: &'static 
 }
 
 /// All of them.
-pub const OFFSETS: [Offset; 75] = [
+pub const OFFSETS: [Offset; 77] = [
     offset("SOCKET_SK", "socket", "sk"),
     offset("SOCK_PROTOCOL", "sock", "sk_protocol"),
     offset("SOCK_FAMILY", "sock", "__sk_common.skc_family"),
@@ -92,7 +92,9 @@ pub const OFFSETS: [Offset; 75] = [
     offset("TASK_CRED", "task_struct", "cred"),
     offset("TASK_REAL_CRED", "task_struct", "real_cred"),
     offset("TASK_IO_URING", "task_struct", "io_uring"),
+    offset("TASK_FLAGS", "task_struct", "flags"),
     offset("REGS_CALL", "pt_regs", "orig_ax"),
+    offset("REGS_RESULT", "pt_regs", "ax"),
     offset("IATTR_VALID", "iattr", "ia_valid"),
 ];
 
@@ -104,6 +106,9 @@ pub const HOST_NAMESPACE: &str = "HOST_NAMESPACE";
 
 /// The global that holds the address of the kernel's `rename_lock`.
 pub const RENAME_LOCK: &str = "RENAME_LOCK";
+
+/// The globals that hold the keys of [`crate::hold::Digest`].
+pub const HOLD_KEYS: [&str; 2] = ["HOLD_KEY_FIRST", "HOLD_KEY_SECOND"];
 
 /// The global that holds how many parameters [`SETATTR`] has.
 pub const SETATTR_PARAMETERS: &str = "SETATTR_PARAMETERS";

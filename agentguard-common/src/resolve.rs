@@ -220,9 +220,9 @@ pub fn decide<T: egress::Table>(
     if probes {
         mildest = Answer::raw(Verdict::Allow as u8, Reason::Rule, RULE_NONE).0;
     }
-    // Allowed or to be audited.
-    let passes = mildest >> 32 <= Verdict::Audit as u64;
-    if passes { Answer(mildest | (Reason::Name as u64) << 40) } else { Answer(mildest) }
+    // Allowed, to be audited, or to be asked about.
+    let may = mildest >> 32 <= Verdict::Ask as u64;
+    if may { Answer(mildest | (Reason::Name as u64) << 40) } else { Answer(mildest) }
 }
 
 /// Whether an answer for a name of the policy may give this address: one outside, or one

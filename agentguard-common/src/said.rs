@@ -71,6 +71,23 @@ impl Said {
         (self.0 >> VERDICT & 0xff) < Verdict::Ask as u64
     }
 
+    /// Whether somebody is to be asked.
+    #[inline(always)]
+    #[must_use]
+    pub const fn asks(self) -> bool {
+        self.verdict() == Verdict::Ask as u8
+    }
+
+    /// What became of that.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answered(self, held: crate::hold::Held) -> Self {
+        let verdict = if held.passes() { Verdict::Allow } else { Verdict::Deny };
+        let reason = held.reason() as u64;
+        let rule = self.rule() as u64;
+        Self(SPOKEN | (verdict as u64) << VERDICT | reason << REASON | rule)
+    }
+
     /// The number of its [`Reason`].
     #[inline(always)]
     #[must_use]

@@ -223,6 +223,10 @@ pub struct SessionCount {
     pub told: [u64; LIMITS.len()],
     /// How much was done of each, whether it is limited or not.
     pub used: [u64; LIMITS.len()],
+    /// Calls that were held, see [`crate::hold`].
+    pub held: u64,
+    /// Those of them that were answered.
+    pub released: u64,
     /// Packets that were sent to elsewhere.
     pub packets_out: u64,
     /// Packets that came from elsewhere.

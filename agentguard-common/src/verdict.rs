@@ -126,6 +126,18 @@ pub enum Reason {
     /// What was sent on the connection while the session was tainted did not go out, and what
     /// comes behind it does not either.
     Tainted = 30,
+    /// Somebody was asked, and let it through.
+    Approved = 31,
+    /// Somebody was asked, and refused it.
+    Refused = 32,
+    /// Somebody was asked, and did not answer in time.
+    Unanswered = 33,
+    /// There is no daemon by which somebody could be asked.
+    Unattended = 34,
+    /// It cannot wait for an answer: it is no call by itself (`io_uring`), or has begun.
+    Unheld = 35,
+    /// Too many calls of the session wait for answers.
+    Crowded = 36,
 }
 
 impl Reason {
@@ -165,6 +177,12 @@ impl Reason {
             28 => Some(Self::Host),
             29 => Some(Self::Protected),
             30 => Some(Self::Tainted),
+            31 => Some(Self::Approved),
+            32 => Some(Self::Refused),
+            33 => Some(Self::Unanswered),
+            34 => Some(Self::Unattended),
+            35 => Some(Self::Unheld),
+            36 => Some(Self::Crowded),
             _ => None,
         }
     }
@@ -204,6 +222,12 @@ impl Reason {
             Self::Host => "host",
             Self::Protected => "protected",
             Self::Tainted => "tainted",
+            Self::Approved => "approved",
+            Self::Refused => "refused",
+            Self::Unanswered => "unanswered",
+            Self::Unattended => "unattended",
+            Self::Unheld => "unheld",
+            Self::Crowded => "crowded",
         }
     }
 }

@@ -17,6 +17,9 @@ const _: [&str; 4] =
 
 #[path = "hooks/answering.rs"]
 mod answering;
+#[path = "hooks/asking.rs"]
+#[expect(dead_code, reason = "no handshake is read here")]
+mod asking;
 mod atomic;
 mod bench_request;
 #[expect(dead_code, reason = "packets are not counted here")]
@@ -28,6 +31,30 @@ mod emit;
 #[path = "hooks/files.rs"]
 #[expect(dead_code, reason = "only opening is measured")]
 mod files;
+/// Calls cannot be held here: programs of this type have no call to send a signal to.
+mod hold {
+    use agentguard_common::hold::Held;
+    use agentguard_common::session::TaskLabel;
+    use agentguard_common::verdict::Reason;
+
+    pub(crate) const WHOLE: u32 = 0;
+
+    pub(crate) const fn keys() -> [u64; 2] {
+        [0, 0]
+    }
+
+    pub(crate) const fn ask(_: &TaskLabel, _: u64, _: u32, _: u32) -> Held {
+        Held::refused(Reason::Unheld)
+    }
+
+    pub(crate) const fn is_allowed(_: u64, _: u64) -> bool {
+        false
+    }
+
+    pub(crate) const fn hold_hello(_: u64, _: u64) -> u64 {
+        0
+    }
+}
 #[expect(dead_code, reason = "there are no hook arguments to read")]
 mod kernel;
 mod maps;
@@ -269,14 +296,13 @@ fn asked_next() -> Option<Asked> {
 /// Reads a request as a hook reads its arguments.
 #[inline(always)]
 fn read(request: &Request) -> Option<Asked> {
-    // SAFETY: the request has room for more than an address.
-    let (address, _) = unsafe { egress::address(request.sockaddr.as_ptr(), request.len as i32) }?;
     let (family, protocol) = (request.family, request.protocol);
     let socket = Socket { family, protocol, kind: 0, sock: core::ptr::null() };
     if egress::left_alone(socket.family) {
         return None;
     }
-    Some(Asked::of(address, socket))
+    // SAFETY: the request has room for more than an address.
+    Some(unsafe { egress::asked_at(request.sockaddr.as_ptr(), request.len as i32, socket) }.0)
 }
 
 /// Unreachable: nothing here panics.

@@ -92,7 +92,9 @@ offsets!(
     TASK_CRED,
     TASK_REAL_CRED,
     TASK_IO_URING,
+    TASK_FLAGS,
     REGS_CALL,
+    REGS_RESULT,
     IATTR_VALID,
     SETATTR_PARAMETERS,
     HOST_NAMESPACE,
@@ -101,6 +103,13 @@ offsets!(
 /// The address of the kernel's `rename_lock` (`fs/dcache.c`), 0 where it is not told.
 #[unsafe(no_mangle)]
 pub(crate) static RENAME_LOCK: Global<u64> = Global::new(0);
+
+/// The keys of the digests by which questions are known that people are asked.
+#[unsafe(no_mangle)]
+pub(crate) static HOLD_KEY_FIRST: Global<u64> = Global::new(0);
+/// The other one.
+#[unsafe(no_mangle)]
+pub(crate) static HOLD_KEY_SECOND: Global<u64> = Global::new(0);
 
 /// Reads a member through a pointer whose type the verifier knows.
 ///

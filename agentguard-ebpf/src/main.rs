@@ -12,6 +12,7 @@
 mod atomic;
 mod budget;
 mod emit;
+mod hold;
 mod hooks;
 mod kernel;
 mod maps;

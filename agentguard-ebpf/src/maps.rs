@@ -9,6 +9,7 @@ use agentguard_common::egress::{
 };
 use agentguard_common::file::Told;
 use agentguard_common::hello::Watch;
+use agentguard_common::hold::{Hold, HoldKey, MAX_HOLDS};
 use agentguard_common::name::{self, NAME_BYTES, Named};
 use agentguard_common::net::{Address, Protocols};
 use agentguard_common::own::{self, InodeKey};
@@ -234,6 +235,20 @@ pub(crate) static TAINTED: HashMap<
     { MAX_TAINTED as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
+
+#[btf_map]
+pub(crate) static HOLDS: HashMap<
+    HoldKey,
+    Hold,
+    { MAX_HOLDS as usize },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
+
+#[btf_map]
+pub(crate) static DROPPED: Array<u64, { MAX_SESSIONS as usize }> = Array::new();
+
+#[btf_map]
+pub(crate) static SEEN: Array<u64, 1> = Array::new();
 
 /// A policy's slot and a name, as a trie's key has them behind the bits.
 #[derive(Clone, Copy)]

@@ -3,9 +3,9 @@
 
 use agentguard_common::answer::Answer;
 use agentguard_common::counter::Count;
-use agentguard_common::egress::{PolicyEntry, dns};
+use agentguard_common::egress::{PolicyEntry, Table as _, dns};
 use agentguard_common::event::Kind;
-use agentguard_common::name::NAME_BYTES;
+use agentguard_common::name::{NAME_BYTES, list_key};
 use agentguard_common::net::{Address, Destination, Protocols};
 use agentguard_common::opaque::cut;
 use agentguard_common::resolve::{
@@ -58,6 +58,35 @@ pub(crate) fn ruling(
     // SAFETY: a value's references are replaced one by one, each whole.
     let Some(learned) = (unsafe { LEARNED.get(key) }) else { return Answer::NONE };
     resolve::decide(&Maps, slot, learned, session::seconds(), to, protocol)
+}
+
+/// The one name that the policy says `ask` of and that led the session to an address, as a
+/// [`Reference`] without an end; 0 where there is none, or several.
+#[inline(always)]
+pub(crate) fn only(
+    session: u64,
+    namespace: u32,
+    (slot, lists): (u32, u32),
+    to: Destination,
+    protocol: Protocols,
+) -> u64 {
+    let key = LearnKey { address: to.address, session, namespace, lists };
+    // SAFETY: as above.
+    let Some(learned) = (unsafe { LEARNED.get(key) }) else { return 0 };
+    let now = session::seconds();
+    let mut only = 0;
+    for reference in &learned.references {
+        let reference = Reference(*reference);
+        let list = list_key(slot, reference.list());
+        if !reference.lives(now) || !Maps.says(&list, to.port, protocol).asks() {
+            continue;
+        }
+        if only != 0 || reference.number() == 0 {
+            return 0;
+        }
+        only = Reference::of(reference.list(), reference.number()).0;
+    }
+    only
 }
 
 /// Remembers that a name with a list of port rules, one of `lists`, was answered with an

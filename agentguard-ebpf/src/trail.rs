@@ -5,6 +5,7 @@
 //! No mount that a process can make, and no link that it can follow, is on that way.
 
 use agentguard_common::event::{File, PATH_LEN};
+use agentguard_common::hold::Digest;
 use agentguard_common::opaque::cut;
 use agentguard_common::path::{self, CHUNK, DEPTH_MAX, EdgeKey, NAME_MAX, Name, Node};
 use agentguard_common::place::{
@@ -99,6 +100,8 @@ pub(crate) struct Trail {
     /// Not 0 where the rules call it secret, in one of its places; in the end, where this
     /// taints the session.
     pub(crate) secret: u32,
+    /// What is asked, as far as it has been read.
+    pub(crate) digest: Digest,
     /// The record about it, and the paths that it ends with.
     pub(crate) record: File,
     pub(crate) paths: [u8; 2 * PATH_LEN + NAME_MAX + 1],

@@ -154,6 +154,9 @@ pub enum Error {
     /// No such session.
     #[error("there is no session {0:?}\n  = `agentguard ps` lists those that are running")]
     UnknownSession(String),
+    /// No such question.
+    #[error("no call waits for an answer to {0:?}\n  = `agentguard pending` lists those that do")]
+    UnknownQuestion(String),
     /// The daemon cannot be reached.
     #[error(
         "no agentguard daemon answers at {path}: {source}\n  = start it: `sudo systemctl start agentguard`, or `sudo agentguard daemon` in another terminal", path = path.display()
@@ -329,6 +332,7 @@ impl Error {
             Self::Config(_) | Self::Secret(_) | Self::Redaction(_) => 81,
             Self::Otlp(_) | Self::Sink { .. } => 81,
             Self::Tampered { .. } => 82,
+            Self::UnknownQuestion(_) => 83,
             Self::Usage(_) | Self::Bind(_) => 2,
             Self::Exec { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 127,
             Self::Exec { .. } => 126,

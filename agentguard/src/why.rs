@@ -156,7 +156,7 @@ impl Explanation {
             }
             ("rule", Some(RULE_LOOKUP_ID)) => "users are looked up there".into(),
             ("rule", Some(rule)) => match self.verdict.as_str() {
-                "ask" => format!("rule {rule}{at} says to ask a person, which is not possible yet"),
+                "ask" => format!("rule {rule}{at} says to ask a person"),
                 verdict => format!("rule {rule}{at} says {verdict}"),
             },
             ("default", _) => {
@@ -246,6 +246,18 @@ fn reason_in_words(reason: &str) -> &'static str {
         Some(Reason::Protected) => "it is agentguard's own",
         Some(Reason::Tainted) => {
             "what the session sent there when it had read a secret did not go out, and neither does what comes behind it: another connection may"
+        }
+        Some(Reason::Approved) => "somebody was asked, and let it through",
+        Some(Reason::Refused) => "somebody was asked, and refused it",
+        Some(Reason::Unanswered) => "somebody was asked, and did not answer in time",
+        Some(Reason::Unattended) => {
+            "a rule says to ask a person, and no daemon runs by which one could be asked"
+        }
+        Some(Reason::Unheld) => {
+            "a rule says to ask a person, and it cannot wait for an answer: it is no system call by itself, or has begun"
+        }
+        Some(Reason::Crowded) => {
+            "a rule says to ask a person, and too many calls of the session wait for answers"
         }
         Some(Reason::Rule | Reason::Default) | None => "of what this version does not know",
     }

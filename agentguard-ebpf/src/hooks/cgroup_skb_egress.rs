@@ -117,6 +117,7 @@ fn refuse(label: &SocketLabel, facts: Option<&Facts>, reason: u32) -> i32 {
         rule: RULE_NONE,
         socket_type: 0,
         policy,
+        hold: 0,
     };
     emit::emit(Ring::Decisions, Kind::Packet, &record);
     if flags == 0 { DROP } else { KEEP }

@@ -8,6 +8,7 @@ use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, answer_reached, dns as egress_dns};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::hello::state;
+use agentguard_common::hold::{self, Held};
 use agentguard_common::limit::Limit;
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, SPOILED, SocketLabel, State, TaskLabel, Terms};
@@ -15,6 +16,7 @@ use agentguard_common::verdict::{RULE_NONE, Reason, Ruling, Verdict};
 use agentguard_common::{dns, opaque, resolve};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
+use super::asking;
 use crate::emit::{self, Ring};
 use crate::kernel::{SOCK_FAMILY, SOCK_PROTOCOL, SOCKET_SK, member};
 use crate::maps::{ANSWERS, LISTENERS, Maps, POLICIES};
@@ -49,6 +51,8 @@ const MALFORMED: u64 = 1;
 const OTHER: u64 = 2;
 /// One that is reached by a connection that is spoiled.
 const LOST: u64 = 3;
+/// One of no family.
+const UNSPECIFIED: u64 = 4;
 
 impl Asked {
     /// Numbers in every case: an address that could not be read would have memory in it that
@@ -62,6 +66,12 @@ impl Asked {
             _ => (nowhere, OTHER),
         };
         Self { to, form, socket }
+    }
+
+    /// The same without an address of the internet.
+    #[inline(always)]
+    pub(super) fn elsewhere(self) -> Self {
+        Self { to: Destination { address: Address::ANY6, port: 0 }, form: OTHER, ..self }
     }
 
     /// The same, of which the verifier knows nothing: not by which way it came.
@@ -107,13 +117,14 @@ pub(super) unsafe fn socket(socket: *const u8) -> Socket {
     }
 }
 
-/// Reads an address; `None` when the memory could not be read.
+/// Reads an address into `to`, and says what it is: a number of [`Asked::form`], or
+/// [`UNSPECIFIED`]. A function of its own, for the sake of the stack.
 ///
 /// # Safety
 ///
 /// `from` must point to kernel memory of `SOCKADDR_MAX` bytes or more.
-#[inline(always)]
-pub(super) unsafe fn address(from: *const u8, len: i32) -> Option<(Sockaddr, [u8; SOCKADDR_MAX])> {
+#[inline(never)]
+unsafe fn read_address(from: *const u8, len: i32, to: &mut Destination) -> u64 {
     // Words, and not bytes: what is aligned is read in whole numbers, and not byte by
     // byte. Not cleared first, as that would be a call and a loop: the helper fills it.
     let mut words = MaybeUninit::<[u64; SOCKADDR_MAX.div_ceil(8)]>::uninit();
@@ -122,37 +133,104 @@ pub(super) unsafe fn address(from: *const u8, len: i32) -> Option<(Sockaddr, [u8
         bpf_probe_read_kernel(words.as_mut_ptr().cast(), SOCKADDR_MAX as u32, from.cast())
     };
     if failed != 0 {
-        return None;
+        return MALFORMED;
     }
     let len = if len < 0 { 0 } else { len as usize };
     // SAFETY: so many bytes were read.
     let bytes = unsafe { &*words.as_ptr().cast::<[u8; SOCKADDR_MAX]>() };
-    Some((net::parse_sockaddr(bytes, len), *bytes))
+    match net::parse_sockaddr(bytes, len) {
+        Sockaddr::Inet(address) => {
+            *to = address;
+            INET
+        }
+        Sockaddr::Unspecified => {
+            *to = net::inet(bytes);
+            UNSPECIFIED
+        }
+        Sockaddr::Malformed => MALFORMED,
+        _ => OTHER,
+    }
+}
+
+/// What is asked by an address, which has no family where the second is true (`AF_UNSPEC`); it
+/// is read as one of `AF_INET` then, as `udp_sendmsg` does.
+///
+/// # Safety
+///
+/// `from` must point to kernel memory of `SOCKADDR_MAX` bytes or more.
+#[inline(always)]
+pub(super) unsafe fn asked_at(from: *const u8, len: i32, socket: Socket) -> (Asked, bool) {
+    let mut to = Destination { address: Address::ANY6, port: 0 };
+    // SAFETY: by the contract above.
+    let form = unsafe { read_address(from, len, &mut to) };
+    let unspecified = form == UNSPECIFIED;
+    (Asked { to, form: if unspecified { INET } else { form }, socket }, unspecified)
+}
+
+/// The action goes on.
+pub(super) const GOES_ON: u64 = 1;
+/// It waits for an answer: the call is started again. Of [`Kind::Connect`] and [`Kind::Send`]
+/// alone.
+pub(super) const WAITS: u64 = 2;
+
+/// As an LSM hook answers.
+#[inline(always)]
+pub(super) fn answer(decided: u64) -> i32 {
+    if decided == WAITS {
+        return hold::AGAIN;
+    }
+    super::answer(decided == GOES_ON)
 }
 
 /// Decides, records, and says whether the action goes on.
 #[inline(always)]
 pub(super) fn decide(kind: Kind, label: &TaskLabel, asked: &Asked) -> bool {
-    decide_as(opaque::number(kind as u64, label.session), label, asked)
+    decided::<false>(opaque::number(kind as u64, label.session), label, asked) == GOES_ON
 }
 
 /// The same for a [`Kind`] that the verifier knows nothing of: hooks that decide on several
 /// kinds are walked through once for all of them.
 #[inline(always)]
-pub(super) fn decide_as(kind: u64, label: &TaskLabel, asked: &Asked) -> bool {
+pub(super) fn decide_as(kind: u64, label: &TaskLabel, asked: &Asked) -> u64 {
+    decided::<true>(kind, label, asked)
+}
+
+/// `MAY_WAIT` where the call can be started again, at least of some kinds.
+#[inline(always)]
+fn decided<const MAY_WAIT: bool>(kind: u64, label: &TaskLabel, asked: &Asked) -> u64 {
     let kind = kind as u16;
     emit::count_as(kind, Count::Seen);
     let asked = &asked.plain(label.session);
     let (ruling, policy, observed) = rule(label, asked);
+    let by_name = ruling.reason as u8 == Reason::Name as u8;
+    let (mut ruling, mut question) = (ruling, 0);
+    if ruling.verdict as u8 == Verdict::Ask as u8 && observed == 0 {
+        let held = if MAY_WAIT {
+            question = asking::question(kind, label, asked, by_name);
+            asking::ask(label, question, by_name)
+        } else {
+            Held::refused(Reason::Unheld)
+        };
+        if held.0 == Held::AGAIN.0 {
+            return WAITS;
+        }
+        if !held.waits() {
+            question = 0;
+            ruling = held.ruling(ruling.rule);
+        }
+    }
     let ruling = within(kind, label, asked, ruling);
     let passes = ruling.verdict.passes();
     if matches!(ruling.reason, Reason::Malformed | Reason::NoPolicy) {
         emit::count_as(kind, Count::Error);
     }
-    let Destination { address: to, port } = asked.to;
-    tell(kind, label, &Told { to, port, socket: asked.socket, ruling, policy, observed });
+    let what = Told { kind, observed: observed as u16, ruling }.packed();
+    tell(what, label, asked, &[policy, question]);
+    if question != 0 {
+        return WAITS;
+    }
     let goes_on = passes || observed != 0;
-    goes_on && begun(kind, label, &asked.socket, ruling.reason, policy)
+    u64::from(goes_on && begun(kind, label, &asked.socket, by_name, policy))
 }
 
 /// The ruling, if the session may make one more connection. Its own ports and the policy's
@@ -174,44 +252,54 @@ fn within(kind: u16, label: &TaskLabel, asked: &Asked, ruling: Ruling) -> Ruling
 
 /// A connection is let through; false where there was no memory to watch it.
 #[inline(always)]
-fn begun(kind: u16, label: &TaskLabel, socket: &Socket, reason: Reason, policy: u64) -> bool {
+fn begun(kind: u16, label: &TaskLabel, socket: &Socket, by_name: bool, policy: u64) -> bool {
     // What is sent without a connection is decided each time.
     let connects = kind == Kind::Connect as u16
         || kind == Kind::Send as u16 && socket.protocol == net::IPPROTO_TCP;
     if !connects || socket.sock.is_null() {
         return true;
     }
-    let by_name = reason as u8 == Reason::Name as u8 && socket.protocol == net::IPPROTO_TCP;
+    let by_name = by_name && socket.protocol == net::IPPROTO_TCP;
     // SAFETY: a `struct sock` of a hook's argument, not null.
     unsafe { socket::connected(socket.sock, label, by_name, policy) }
 }
 
 /// What a decision came to.
 struct Told {
-    to: Address,
-    port: u16,
-    socket: Socket,
+    kind: u16,
+    /// 1 where it is only observed.
+    observed: u16,
     ruling: Ruling,
-    policy: u64,
-    observed: u64,
+}
+
+impl Told {
+    /// In one number, for the sake of the stack: the rule, its verdict and reason, whether it
+    /// is only observed, the kind.
+    #[inline(always)]
+    fn packed(self) -> u64 {
+        Answer::of(self.ruling).0 | u64::from(self.kind) << 48 | u64::from(self.observed) << 63
+    }
 }
 
 /// Hands over the record of a decision: a function of its own, as it has the largest share in
-/// the stack.
+/// the stack. `ids` are the tag of the policy, and the digest of what is asked.
 #[inline(never)]
-fn tell(kind: u16, label: &TaskLabel, told: &Told) {
-    let Told { to, port, socket, ruling, policy, observed } = told;
+fn tell(what: u64, label: &TaskLabel, asked: &Asked, ids: &[u64; 2]) {
+    let ruling = Answer(what & ((1 << 48) - 1)).or_closed();
+    let kind = (what >> 48) as u16 & 0x7fff;
+    let observed = (what >> 63) as u16;
     let record = event::Egress {
-        header: emit::header_as(kind, label, *observed as u16 * flag::OBSERVED),
-        address: to.octets(),
-        port: *port,
-        family: socket.family,
-        protocol: socket.protocol,
+        header: emit::header_as(kind, label, observed * flag::OBSERVED),
+        address: asked.to.address.octets(),
+        port: asked.to.port,
+        family: asked.socket.family,
+        protocol: asked.socket.protocol,
         verdict: ruling.verdict as u8,
         reason: ruling.reason as u8,
         rule: ruling.rule,
-        socket_type: socket.kind,
-        policy: *policy,
+        socket_type: asked.socket.kind,
+        policy: ids[0],
+        hold: ids[1],
     };
     let ring = if ruling.verdict.passes() { Ring::Activity } else { Ring::Decisions };
     emit::emit_as(ring, kind, &record);

@@ -4,6 +4,7 @@
 use agentguard_common::counter::Count;
 use agentguard_common::event::{File, Kind, PATH_LEN, Where, flag};
 use agentguard_common::file::{self, Deed, Told, needs};
+use agentguard_common::hold::{self as held, Digest, Held, class, step_of};
 use agentguard_common::limit::Limit;
 use agentguard_common::opaque::{self, cut};
 use agentguard_common::path;
@@ -18,7 +19,7 @@ use super::egress::{self, Ground};
 use crate::emit::{self, Ring};
 use crate::kernel::{DENTRY_INODE, INODE_MODE, INODE_NLINK, INODE_RDEV, probe};
 use crate::trail::{self, End, Trail};
-use crate::{budget, recent, session, taint};
+use crate::{budget, hold, recent, session, taint};
 
 /// What an LSM hook on files returns to refuse: `-EACCES`.
 const FORBID: i32 = -13;
@@ -44,6 +45,8 @@ pub(super) enum Outcome {
     Refused = 1,
     /// It is refused; a copy would be decided file by file.
     Copy = 2,
+    /// It waits for an answer: the call is started again.
+    Waits = 3,
 }
 
 impl Outcome {
@@ -54,6 +57,7 @@ impl Outcome {
             Self::Goes => super::PASS,
             Self::Refused => FORBID,
             Self::Copy => ELSEWHERE,
+            Self::Waits => held::AGAIN,
         }
     }
 }
@@ -151,6 +155,23 @@ fn judge(
         }
     }
     let mut said = Said(opaque::number(said.0, trail.at));
+    trail.record.hold = 0;
+    if said.asks() && !ground.observed() {
+        let digest = file_digest(slot);
+        let held = if digest == 0 {
+            Held::refused(Reason::Limit)
+        } else {
+            hold::ask(label, digest, ground.policy.patience, step_of(deed as u8))
+        };
+        if held.0 == Held::AGAIN.0 {
+            return Outcome::Waits;
+        }
+        if held.waits() {
+            tell(trail, label, ground, said, Ring::Decisions);
+            return Outcome::Waits;
+        }
+        said = said.answered(held);
+    }
     trail.secret = 0;
     if taints && (said.passes() || ground.observed()) && !is_directory(entry as u64) {
         let marked = taint::mark(label, of);
@@ -178,6 +199,61 @@ fn judge(
     }
     tell(trail, label, ground, said, Ring::Decisions);
     if said.reason() == Reason::Moved as u8 { Outcome::Copy } else { Outcome::Refused }
+}
+
+/// The digest of what stands in the record, which it is put into as well; 0 where that cannot
+/// be asked.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn file_digest(slot: u32) -> u64 {
+    let Some(trail) = Trail::of(slot) else { return 0 };
+    let (len, other) = (trail.record.file.len, trail.record.other.len);
+    if len == 0 {
+        // Too long to be told, and so too long to be asked.
+        return 0;
+    }
+    let class = if trail.need & needs::EXEC != 0 {
+        class::EXEC
+    } else if trail.need & needs::WRITE != 0 {
+        class::WRITE
+    } else {
+        class::READ
+    };
+    let digest = &mut trail.digest;
+    *digest = Digest::new(hold::keys());
+    digest.word(class);
+    digest.word(u64::from(len) << 32 | u64::from(trail.record.file.place));
+    digest.word(u64::from(trail.record.other.place));
+    trail.len = cut(len, PATH_MASK) as u32 + cut(other, PATH_MASK) as u32;
+    let mut of_slot = slot;
+    // SAFETY: as in `file_spell`.
+    unsafe {
+        let words = (trail.len + 7) >> 3;
+        bpf_loop(words, mix as *mut core::ffi::c_void, (&raw mut of_slot).cast(), 0);
+    }
+    trail.record.hold = trail.digest.end();
+    trail.record.hold
+}
+
+/// A word of the paths goes into the digest; 1 ends the loop.
+extern "C" fn mix(step: u32, slot: *mut u32) -> i64 {
+    // SAFETY: what `file_digest` gave, which nobody else uses.
+    let slot = unsafe { *slot };
+    cut(file_mix(slot, step) as u32, 1) as i64
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn file_mix(slot: u32, step: u32) -> u64 {
+    const WORDS: u32 = 2 * PATH_LEN as u32 / 8 - 1;
+    let Some(trail) = Trail::of(slot) else { return 1 };
+    let left = trail.len.wrapping_sub(step.wrapping_mul(8));
+    // SAFETY: two paths are so many words long, and they lie at a multiple of eight.
+    let word = unsafe { trail.paths.as_ptr().cast::<u64>().add(cut(step, WORDS)).read() };
+    // What stands behind the paths is of no concern.
+    let word = if left < 8 { word & ((1 << (left << 3 & 63)) - 1) } else { word };
+    trail.digest.word(word);
+    0
 }
 
 /// Whether two entries, of which one may not exist, make a directory move to where what is

@@ -5,6 +5,7 @@
 //! What has been read stands beside the socket, so segments may be cut, sent again and
 //! overlap as they like. What is sent again was copied by the kernel when it was sent first.
 
+use agentguard_common::answer::Answer;
 use agentguard_common::counter::Count;
 use agentguard_common::egress::dns;
 use agentguard_common::event::Kind;
@@ -19,7 +20,7 @@ use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable as _;
 
 use super::egress::{self, Ground};
-use super::question;
+use super::{asking, question};
 use crate::emit;
 use crate::maps::Maps;
 use crate::packet::{Facts, Packet, Segment};
@@ -156,7 +157,7 @@ fn decide(packet: Packet, facts: &Facts, label: &SocketLabel) -> bool {
     // SAFETY: a live value beside the socket, and a live map value that nobody else uses.
     let (watch, desk_of) = unsafe { (&mut *watch, &mut *desk) };
     desk_of.key = name::Key::zeroed();
-    judge(desk_of, watch, &ground, facts.to.port);
+    judge(desk_of, watch, &ground, facts, label);
     let passes = tell(desk_of, facts, label, &ground);
     if passes {
         watch.again();
@@ -168,7 +169,7 @@ fn decide(packet: Packet, facts: &Facts, label: &SocketLabel) -> bool {
 
 /// Writes the ruling into the record.
 #[inline(never)]
-fn judge(desk: &mut Desk, watch: &mut Watch, ground: &Ground, port: u16) {
+fn judge(desk: &mut Desk, watch: &mut Watch, ground: &Ground, facts: &Facts, label: &SocketLabel) {
     let record = &mut desk.record;
     (record.verdict, record.reason, record.rule) = (watch.verdict as u8, watch.reason as u8, 0);
     if watch.reason != hello::BY_NAME {
@@ -177,7 +178,11 @@ fn judge(desk: &mut Desk, watch: &mut Watch, ground: &Ground, port: u16) {
     let ruling = if spell(desk, watch, watch.name_len) {
         desk.key.policy = ground.slot as u16;
         desk.key.bits = name::WHOLE;
-        let answer = hello::answer(&Maps, ground.policy, &desk.key, port);
+        let mut answer = hello::answer(&Maps, ground.policy, &desk.key, facts.to.port);
+        if answer.asks() && asking::allows_hello(label, ground, &desk.key, &facts.to) {
+            let rule = answer.or_closed().rule;
+            answer = Answer::of(Ruling { verdict: Verdict::Allow, reason: Reason::Approved, rule });
+        }
         hello::named(answer, watch.flags, ground.policy.dns)
     } else {
         Ruling::closed(Reason::Sni)

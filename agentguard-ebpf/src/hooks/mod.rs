@@ -1,6 +1,7 @@
 //! The hooks, one a file. Each names the kernel function that calls it.
 
 mod answering;
+mod asking;
 mod attributes;
 mod bpf;
 mod bprm_check_security;

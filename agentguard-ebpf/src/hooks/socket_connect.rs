@@ -3,12 +3,13 @@
 //! decides connections.
 
 use agentguard_common::event::Kind;
-use agentguard_common::net::{self, Sockaddr};
+use agentguard_common::net;
+use agentguard_common::opaque;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use super::PASS;
-use super::egress::{self, Asked};
+use super::egress;
 use crate::session;
 
 #[lsm(hook = "socket_connect")]
@@ -22,13 +23,14 @@ fn socket_connect(ctx: LsmContext) -> i32 {
     let len: i32 = ctx.arg(2);
     // SAFETY: the hook's second argument is the address, in kernel memory that is
     // as long as `struct sockaddr_storage`.
-    let asked = match unsafe { egress::address(ctx.arg(1), len) } {
+    let (asked, unspecified) = unsafe { egress::asked_at(ctx.arg(1), len, socket) };
+    if unspecified && net_socket(socket.family) {
         // Takes a connection back; there is nowhere to go.
-        Some((Sockaddr::Unspecified, _)) if net_socket(socket.family) => return PASS,
-        Some((address, _)) => Asked::of(address, socket),
-        None => Asked::of(Sockaddr::Malformed, socket),
-    };
-    super::answer(egress::decide(Kind::Connect, &label, &asked))
+        return PASS;
+    }
+    let asked = if unspecified { asked.elsewhere() } else { asked };
+    let kind = opaque::number(Kind::Connect as u64, label.session);
+    egress::answer(egress::decide_as(kind, &label, &asked))
 }
 
 #[inline(always)]

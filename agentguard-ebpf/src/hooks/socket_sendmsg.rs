@@ -5,12 +5,11 @@
 //! let through. A source route beside the message is refused.
 
 use agentguard_common::event::{Kind, pair};
-use agentguard_common::net::{self, Sockaddr};
 use agentguard_common::{opaque, steering};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::egress::{self, Asked};
+use super::egress;
 use super::{PASS, REFUSE, plain};
 use crate::kernel::{
     MSGHDR_CONTROL, MSGHDR_CONTROLLEN, MSGHDR_NAME, MSGHDR_NAMELEN, member, probe,
@@ -56,23 +55,16 @@ fn socket_sendmsg(ctx: LsmContext) -> i32 {
     } else {
         // SAFETY: a member of the `struct msghdr`; the name was copied into kernel
         // memory as long as `struct sockaddr_storage` (`move_addr_to_kernel`).
-        let read = unsafe { egress::address(name, member(message, &MSGHDR_NAMELEN)) };
-        let address = match read {
-            // `udp_sendmsg` takes this family for AF_INET.
-            Some((Sockaddr::Unspecified, bytes)) => Sockaddr::Inet(net::inet(&bytes)),
-            Some((address, _)) => address,
-            None => Sockaddr::Malformed,
-        };
-        (Kind::Send, Asked::of(address, socket))
+        let (asked, _) =
+            unsafe { egress::asked_at(name, member(message, &MSGHDR_NAMELEN), socket) };
+        (Kind::Send, asked)
     };
     let kind = opaque::number(kind as u64, label.session);
-    if !egress::decide_as(kind, &label, &asked) {
-        return REFUSE;
-    }
-    if kind == Kind::Foreign as u64 {
+    let decided = egress::decide_as(kind, &label, &asked);
+    if decided == egress::GOES_ON && kind == Kind::Foreign as u64 {
         egress::claim(&label, &asked);
     }
-    PASS
+    egress::answer(decided)
 }
 
 /// Level and number of a control message that steers, if there is one.

@@ -7,7 +7,7 @@ use agentguard_common::counter::Count;
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::session::{State, TaskLabel};
 use agentguard_common::unix::{self, Key, NAME_LEN, Name};
-use agentguard_common::verdict::{Reason, Ruling};
+use agentguard_common::verdict::{Reason, Ruling, Verdict};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::emit::{self, Ring};
@@ -175,7 +175,12 @@ unsafe fn rule(
         (*key).policy = terms.policy;
         &mut *key
     };
-    (unix::decide(&Maps, policy, key), policy.tag, observed)
+    let mut ruling = unix::decide(&Maps, policy, key);
+    if ruling.verdict as u8 == Verdict::Ask as u8 && !observed {
+        // The kernel holds a lock here.
+        ruling = Ruling { verdict: Verdict::Deny, reason: Reason::Unheld, ..ruling };
+    }
+    (ruling, policy.tag, observed)
 }
 
 /// The name in a record is the evaluator's.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::Applied;
+use crate::daemon::{Applied, Question, Scope};
 use crate::session::{Session, Usage};
 use crate::why::Explanation;
 
@@ -104,6 +104,17 @@ pub enum Request {
         /// Which.
         of: Asked,
     },
+    /// List the calls that wait for an answer.
+    Pending,
+    /// Answer some of them.
+    Answer {
+        /// Their ids.
+        questions: Vec<String>,
+        /// Whether they may go on.
+        allow: bool,
+        /// For how long that is good.
+        scope: Scope,
+    },
     /// Put into force what the files of policies say.
     Apply,
     /// How the daemon is.
@@ -179,6 +190,16 @@ pub enum Response {
         session: String,
         /// They, in words.
         limits: String,
+    },
+    /// The calls that wait, the oldest first.
+    Pending {
+        /// One each.
+        questions: Vec<Question>,
+    },
+    /// They are answered.
+    Answered {
+        /// Those that were named, and those that ask the same.
+        questions: Vec<Question>,
     },
     /// The policies are in force.
     Applied {

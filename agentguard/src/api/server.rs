@@ -156,6 +156,22 @@ impl Connection {
                 let session = self.daemon.clear(session.number, &who)?;
                 Ok(Answer::Line(Response::Cleared { session: session.id }))
             }
+            Request::Pending => {
+                peer.must_be_unguarded()?;
+                let questions = self.daemon.questions(|owner| peer.may_touch(owner));
+                Ok(Answer::Line(Response::Pending { questions }))
+            }
+            Request::Answer { questions, allow, scope } => {
+                peer.must_be_unguarded()?;
+                // What the policy says of people holds for those who start sessions, too.
+                if peer.uid != 0 {
+                    let what = if allow { "agentguard approve" } else { "agentguard deny" };
+                    return Err(Error::NotRoot { what });
+                }
+                let who = format!("user {}", peer.uid);
+                let questions = self.daemon.answer(&questions, allow, scope, &who)?;
+                Ok(Answer::Line(Response::Answered { questions }))
+            }
             Request::Apply => {
                 peer.must_be_unguarded()?;
                 if peer.uid != 0 {

@@ -1,6 +1,7 @@
 //! The command line: what each command is called, what it takes, and which
 //! function does it.
 
+mod asking;
 mod audit;
 mod config;
 mod doctor;
@@ -73,6 +74,12 @@ enum Command {
     /// Let a session reach again what its policy keeps from it because it has read a secret
     /// (needs root)
     Clear(sessions::SessionArguments),
+    /// List the calls that wait for an answer, as a rule says ask
+    Pending(asking::PendingArguments),
+    /// Let calls go on that wait (needs root)
+    Approve(asking::AnswerArguments),
+    /// Refuse calls that wait (needs root)
+    Deny(asking::AnswerArguments),
     /// Change what a running session may use: memory, CPU, … (needs root)
     Limit(limits::LimitArguments),
     /// Show what was decided
@@ -106,6 +113,9 @@ enum Command {
         /// The directory
         directory: PathBuf,
     },
+    /// Lets calls go on that wait for answers, once the daemon is gone
+    #[command(hide = true)]
+    Keeper,
     /// The trial process of `doctor`
     #[command(hide = true)]
     Probe {
@@ -157,6 +167,9 @@ pub fn run() -> Result<ExitCode> {
         Command::Ps(arguments) => sessions::ps(&arguments, &socket),
         Command::Top(arguments) => top::top(&arguments, &socket),
         Command::Limit(arguments) => limits::limit(arguments, &socket),
+        Command::Pending(arguments) => asking::pending(&arguments, &socket),
+        Command::Approve(arguments) => asking::answer(arguments, true, &socket),
+        Command::Deny(arguments) => asking::answer(arguments, false, &socket),
         Command::Pause(arguments) => sessions::pause(&arguments, &socket),
         Command::Clear(arguments) => sessions::clear(&arguments, &socket),
         Command::Resume(arguments) => sessions::resume(&arguments, &socket),
@@ -172,6 +185,7 @@ pub fn run() -> Result<ExitCode> {
         Command::ExitCodes => Ok(manual::exit_codes()),
         Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { directory } => manual::pages(&directory),
+        Command::Keeper => crate::daemon::keep().map(|()| ExitCode::SUCCESS),
         Command::Probe { bait } => crate::doctor::probe::run(&bait)
             .map(|()| ExitCode::SUCCESS)
             .map_err(crate::Error::system("run the trial")),

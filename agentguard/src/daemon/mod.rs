@@ -7,9 +7,11 @@
 
 mod adoption;
 mod apply;
+mod asking;
 mod bindings;
 mod files;
 mod holding;
+mod keeper;
 mod killing;
 mod learning;
 mod limits;
@@ -34,6 +36,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agentguard_common::event::{Header, Kind, Record, decode, flag};
+use asking::Questions;
 use holding::Stopping;
 use killing::Dying;
 use limits::Watch;
@@ -49,7 +52,9 @@ use tokio::sync::Notify;
 use watching::PolicyFiles;
 
 pub use apply::{Applied, Kept, PolicyChange, PolicyStep};
+pub use asking::{Question, Scope};
 pub use bindings::Given;
+pub use keeper::keep;
 pub use learning::Watched;
 pub use requests::Begun;
 
@@ -57,7 +62,7 @@ use crate::api;
 use crate::config::Settings;
 use crate::doctor;
 use crate::error::{Error, Result};
-use crate::event::{Enricher, Outcome, recorded, session_of};
+use crate::event::{Enricher, Event, Outcome, recorded, session_of};
 use crate::kernel::{self, Found, Pins, Ring, Tables};
 use crate::policy::{PolicySet, builtin_sockets};
 use crate::session::{Adoption, Cgroups, Ended, Notices, Policies, Processes, Sessions, Store};
@@ -138,6 +143,7 @@ struct State {
     stopping: Vec<Stopping>,
     reactions: Reactions,
     told: Told,
+    questions: Questions,
     hub: Hub,
 }
 
@@ -165,8 +171,9 @@ pub fn run(config: &Config) -> Result<()> {
         daemon.started(found)?;
         Ok(daemon)
     });
+    let ready = ready.and_then(|daemon| Ok((daemon, keeper::Keeper::start()?)));
     match ready {
-        Ok(daemon) => serve(daemon, config),
+        Ok((daemon, _keeper)) => serve(daemon, config),
         Err(error) => {
             if found == Found::Nothing {
                 kernel::unload(&pins)?;
@@ -198,6 +205,7 @@ pub fn serve(daemon: Daemon, config: &Config) -> Result<()> {
         tracing::info!(socket = %config.socket.display(), "ready");
         daemon.work().await
     })?;
+    daemon.ask_no_more();
     // The next daemon makes its own; a client that comes now is told that none answers.
     let _ = std::fs::remove_file(&config.socket);
     let _ = std::fs::remove_file(api::for_sessions(&config.socket));
@@ -268,6 +276,7 @@ impl Daemon {
             stopping: Vec::new(),
             reactions: Reactions::new(),
             told: Told::new(Notices::open(&config.state)?),
+            questions: Questions::default(),
             hub,
         };
         Ok(Self {
@@ -305,6 +314,7 @@ impl Daemon {
         self.bring_along()?;
         self.watch_all_limits();
         self.lift_all()?;
+        self.ask_anew()?;
         self.notify_all();
         self.sweep()
     }
@@ -370,7 +380,7 @@ impl Daemon {
         let quiet = activity.drain(|bytes| self.record(bytes));
         let calm = decisions.drain(|bytes| self.record(bytes));
         self.turned();
-        quiet && calm
+        quiet && calm && self.still_questions()
     }
 
     /// Takes records as the ring buffers hold them, a turn's worth.
@@ -382,6 +392,7 @@ impl Daemon {
     /// What is left to do when all records of a turn were taken.
     fn turned(&self) {
         self.settle(None);
+        self.still_questions();
         self.notify_due();
         self.state.borrow_mut().processes.forget_gone();
     }
@@ -402,11 +413,12 @@ impl Daemon {
             (session_of(&record), event)
         };
         if let Some(event) = event {
-            let event = Arc::new(event);
+            let event = Arc::new(Event { question: self.question_of(&record), ..event });
             self.publish(&event);
             self.timed(event.kind, recorded(&record));
             self.note_refusal(number, &event);
             self.react(number, &event);
+            self.ask(number, &record, &event);
             if let Record::File(file, ..) = &record
                 && file.header.flags & flag::TAINTS != 0
             {
@@ -434,6 +446,7 @@ impl Daemon {
     fn ended(&self, Ended(session, hits): &Ended) {
         self.limits_ended(session, *hits);
         self.react_no_more(session);
+        self.forget_questions(session.number);
         self.forget_notice(session.number, &session.id);
         let message = session.killed.clone();
         self.tell(
@@ -452,6 +465,7 @@ impl Daemon {
     /// Where the kernel's tables cannot be read or written.
     pub fn sweep(&self) -> Result<()> {
         self.notify_due();
+        self.look_at_questions()?;
         self.sweep_limits();
         self.tick();
         let ended = self.state.borrow_mut().sessions.sweep(&self.tables)?;
@@ -487,6 +501,8 @@ impl Daemon {
             return Ok(());
         }
         state.cleared = Instant::now();
+        drop(state);
+        self.clear_holds()?;
         let now = crate::event::now_since_boot() / NANOSECONDS;
         self.tables.forget_learned(u32::try_from(now).unwrap_or(u32::MAX))
     }

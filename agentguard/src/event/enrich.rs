@@ -179,6 +179,7 @@ impl Enricher {
             verdict: None,
             reason: None,
             rule: None,
+            question: None,
             finding: None,
             snapshot: None,
             policy_hash: None,
@@ -249,6 +250,10 @@ fn refused(
 }
 
 pub(super) fn outcome(verdict: Verdict, header: &Header) -> Outcome {
+    // The kernel tells of no other: what is not answered yet, and waits.
+    if verdict == Verdict::Ask && header.flags & flag::OBSERVED == 0 {
+        return Outcome::Held;
+    }
     match (verdict.passes(), header.flags & flag::OBSERVED != 0) {
         (true, _) => Outcome::Allowed,
         (false, true) => Outcome::WouldDeny,

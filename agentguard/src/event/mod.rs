@@ -75,6 +75,10 @@ pub struct Event {
     /// The id of the rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
+    /// The question that somebody is asked, where the call waits for an answer; and the one
+    /// that was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
     /// What was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<FindingInfo>,
@@ -112,6 +116,8 @@ pub enum Outcome {
     Allowed,
     /// It was refused.
     Denied,
+    /// It waits for somebody to answer.
+    Held,
     /// It went on, but a policy in force would have refused it.
     WouldDeny,
     /// It was done (lifecycle).
@@ -127,6 +133,7 @@ impl Outcome {
         match self {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
+            Self::Held => "held",
             Self::WouldDeny => "would-deny",
             Self::Success => "success",
             Self::Failure => "failure",

@@ -43,6 +43,7 @@ pub(crate) fn sample() -> Event {
         verdict: Some("deny"),
         reason: Some("default"),
         rule: None,
+        question: None,
         finding: None,
         snapshot: None,
         policy_hash: Some(

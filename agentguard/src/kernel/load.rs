@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentguard_common::map::PINNED;
-use agentguard_common::offset::{HOST_NAMESPACE, RENAME_LOCK};
+use agentguard_common::offset::{HOLD_KEYS, HOST_NAMESPACE, RENAME_LOCK};
 use aya::programs::links::FdLink;
 use aya::programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramInfo};
 use aya::{Btf, Ebpf, EbpfLoader};
@@ -83,12 +83,26 @@ pub(super) fn open(pins: Option<&Path>) -> Result<Ebpf> {
     // Without it no path is told reliably, and what policies say of files is refused.
     let lock = rename_lock().unwrap_or(0);
     loader.override_global(RENAME_LOCK, &lock, true);
+    let keys = random()?;
+    for (name, key) in HOLD_KEYS.iter().zip(&keys) {
+        loader.override_global(name, key, true);
+    }
     if let Some(pins) = pins {
         for name in PINNED {
             loader.map_pin_path(name, pins.join(name));
         }
     }
     loader.load(OBJECT).map_err(|error| failed("object", &error))
+}
+
+/// Two numbers that nobody can guess.
+fn random() -> Result<[u64; 2]> {
+    use std::io::Read as _;
+    let path = "/dev/urandom";
+    let mut bytes = [0; 16];
+    let mut file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    file.read_exact(&mut bytes).map_err(Error::io("read", path))?;
+    Ok(bytemuck::cast(bytes))
 }
 
 /// The number of the host's network namespace, which is the one we are in: its inode's,

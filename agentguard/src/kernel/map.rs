@@ -16,6 +16,9 @@ const BPF_MAP_GET_NEXT_KEY: libc::c_long = 4;
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 const BPF_MAP_UPDATE_BATCH: libc::c_long = 26;
 
+/// `BPF_EXIST` of `linux/bpf.h`: what is not there is not made.
+const BPF_EXIST: u64 = 2;
+
 /// Entries that are copied at once when a map's are counted.
 const COUNTED: usize = 4096;
 
@@ -98,6 +101,20 @@ impl<K: Pod, V: Pod> Map<K, V> {
     pub fn set(&self, key: &K, value: &V) -> Result<()> {
         self.element(BPF_MAP_UPDATE_ELEM, key, std::ptr::from_ref(value).addr(), 0)
             .map_err(|error| self.failed("write", error))
+    }
+
+    /// Puts a value in the place of another; true when there was one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] for anything but a key that is not there.
+    pub fn replace(&self, key: &K, value: &V) -> Result<bool> {
+        let value = std::ptr::from_ref(value).addr();
+        match self.element(BPF_MAP_UPDATE_ELEM, key, value, BPF_EXIST) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(self.failed("write", error)),
+        }
     }
 
     /// Removes a key; true when it was there.

@@ -3,6 +3,7 @@
 //! what sessions and policies mean stands elsewhere.
 
 pub mod btf;
+mod holds;
 mod load;
 mod map;
 mod names;
@@ -14,6 +15,7 @@ mod ring;
 mod stats;
 mod tables;
 
+pub use holds::{HoldTables, Word};
 pub use load::{LoadedProgram, Temporary, lsm_list, measure, rename_lock};
 pub use map::Map;
 pub use names::Carry;

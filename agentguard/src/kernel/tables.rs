@@ -18,6 +18,7 @@ use agentguard_common::unix;
 use aya::maps::{Map as AyaMap, MapData, PerCpuArray};
 use bytemuck::{Pod, Zeroable as _};
 
+use super::holds::HoldTables;
 use super::names::NameTables;
 use super::paths::{PathTables, Stand};
 use super::places::{PlaceTables, Standing};
@@ -53,6 +54,7 @@ pub struct Tables {
     pub(super) standby: Map<StandbyKey, u32>,
     pub(super) own: Map<InodeKey, u32>,
     tainted: Map<u64, Taint>,
+    pub(super) holds: HoldTables,
     counters: PerCpuArray<MapData, u64>,
     decisions: MapData,
     activity: MapData,
@@ -95,6 +97,11 @@ impl Tables {
             standby: Map::new(name::STANDBY, &open(name::STANDBY)?)?,
             own: Map::new(name::OWN, &open(name::OWN)?)?,
             tainted: Map::new(name::TAINTED, &open(name::TAINTED)?)?,
+            holds: HoldTables {
+                holds: Map::new(name::HOLDS, &open(name::HOLDS)?)?,
+                dropped: Map::new(name::DROPPED, &open(name::DROPPED)?)?,
+                seen: Map::new(name::SEEN, &open(name::SEEN)?)?,
+            },
             counters,
             decisions: open(name::DECISIONS)?,
             activity: open(name::ACTIVITY)?,
@@ -227,6 +234,7 @@ impl Tables {
             mend: "end some: `agentguard ps`, `agentguard kill`",
         })?;
         self.counts.set(&slot, &SessionCount::zeroed())?;
+        self.holds.dropped.set(&slot, &0)?;
         self.set_session(slot, entry)?;
         Ok(slot)
     }

@@ -46,6 +46,7 @@ impl Policy {
         let numbered = beside.filter(|_| self.is_tainted).map_or(entry.tag, Self::tag);
         entry.lists = PolicyEntry::lists_of(numbered);
         entry.egress_default = self.egress.default as u8;
+        entry.patience = self.patience;
         entry.host = self.host.iter().fold(0, |open, power| open | power.bit());
         let lookups = self.egress.lookups();
         if let Some(dns) = &lookups {

@@ -6,6 +6,7 @@
 
 use schemars::JsonSchema;
 
+use super::asking::AskDocument;
 use super::detect::DetectDocument;
 use super::error::Problem;
 use super::fields::{Fields, items, text, text_or_integer};
@@ -57,6 +58,8 @@ pub(super) struct PolicyDocument {
     pub(super) tainted: Option<TaintedDocument>,
     /// What a session may use of the host.
     pub(super) limits: Option<LimitsDocument>,
+    /// How people are asked, where a rule says ask.
+    pub(super) ask: Option<AskDocument>,
     /// Which findings count.
     pub(super) detect: Option<DetectDocument>,
     /// What is done about a session that misbehaves.
@@ -173,6 +176,7 @@ impl PolicyDocument {
         let secrets = fields.take("secrets", report);
         let workspace = fields.take("workspace", report);
         let limits = fields.take("limits", report);
+        let ask = fields.take("ask", report);
         let detect = fields.take("detect", report);
         let respond = fields.take("respond", report);
         let tainted = fields.take("tainted", report);
@@ -193,6 +197,7 @@ impl PolicyDocument {
             secrets: secrets.map(|node| read_paths(node, "secrets", report)),
             tainted: tainted.and_then(|node| TaintedDocument::read(node, report)),
             limits: limits.and_then(|node| LimitsDocument::read(node, report)),
+            ask: ask.and_then(|node| AskDocument::read(node, report)),
             detect: detect.and_then(|node| DetectDocument::read(node, report)),
             respond: respond.map(|node| ResponseDocument::read_all(node, report)),
             workspace: workspace.and_then(|node| text(node, "workspace", "a path", report)),

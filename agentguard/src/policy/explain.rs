@@ -50,6 +50,7 @@ fn write_all(out: &mut String, policy: &Policy) -> std::fmt::Result {
     if !policy.limits.limits.is_empty() {
         super::limits::explain(out, &policy.limits.limits)?;
     }
+    super::asking::explain(out, policy.patience)?;
     if policy.detect != super::DetectSection::default() {
         super::detect::explain(out, &policy.detect)?;
     }

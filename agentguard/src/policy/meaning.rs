@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use agentguard_common::hold::PATIENCE;
 use agentguard_common::net::Protocols;
 use agentguard_common::verdict::Verdict;
 
@@ -63,6 +64,8 @@ pub(super) fn policy(
     let paths = paths::sections(&written, before, !matches.is_empty(), report);
     let with_paths = paths.files.is_some() || paths.exec.is_some() || !paths.secrets.is_empty();
     let host = powers::powers(document.host.as_ref(), with_paths, report);
+    let ask = document.ask.as_ref();
+    let patience = ask.map_or(PATIENCE, |ask| ask.patience(report));
     let policy = Policy {
         agent,
         description: document.description.map(|text| text.value),
@@ -74,6 +77,7 @@ pub(super) fn policy(
         host,
         secrets: paths.secrets,
         limits,
+        patience,
         detect,
         responses,
         workspace: paths.workspace,

@@ -9,6 +9,7 @@
 //! in `docs/policy.md`.
 
 mod amount;
+mod asking;
 mod builtin;
 mod carry;
 mod cases;

@@ -55,6 +55,8 @@ pub struct Policy {
     pub is_tainted: bool,
     /// What a session may use of the host.
     pub limits: LimitsSection,
+    /// How long a call waits that a rule says `ask` of, in seconds.
+    pub patience: u32,
     /// Which findings count.
     pub detect: DetectSection,
     /// What is done about a session that misbehaves, in the order of the file.

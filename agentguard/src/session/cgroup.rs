@@ -22,6 +22,9 @@ pub struct Cgroup {
     path: PathBuf,
 }
 
+/// Where a session's threads are that are held, below its own.
+const HELD: &str = "held";
+
 impl Cgroups {
     /// Finds cgroup v2 and makes the root of all sessions there.
     ///
@@ -143,6 +146,58 @@ impl Cgroup {
         self.read("cgroup.events").is_some_and(|text| text.lines().any(|line| line == "frozen 1"))
     }
 
+    /// Makes one thread of it stand still, the others of its process not: in a cgroup below,
+    /// which is frozen for good and takes threads (`cgroup.type`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the kernel refuses, or the thread is gone.
+    pub fn hold(&self, thread: u32) -> Result<()> {
+        let held = self.held();
+        if !held.path.exists() {
+            std::fs::create_dir(&held.path).map_err(Error::io("create", &held.path))?;
+            held.write("cgroup.type", "threaded")?;
+        }
+        held.freeze(true)?;
+        held.write("cgroup.threads", &thread.to_string())
+    }
+
+    /// Lets a thread go on that was held. One that is gone needs it not.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the kernel refuses.
+    pub fn let_go(&self, thread: u32) -> Result<()> {
+        match write_once(&self.path.join("cgroup.threads"), &thread.to_string()) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
+                Err(Error::io("write", self.path.join("cgroup.threads"))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a thread is among those that are held.
+    #[must_use]
+    pub fn holds(&self, thread: u32) -> bool {
+        let threads = self.held().read("cgroup.threads").unwrap_or_default();
+        let thread = thread.to_string();
+        threads.lines().any(|line| line == thread)
+    }
+
+    /// Lets all of them go on, wherever they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where the kernel refuses.
+    pub fn thaw(&self) -> Result<()> {
+        let held = self.held();
+        if held.path.exists() { held.freeze(false) } else { Ok(()) }
+    }
+
+    fn held(&self) -> Self {
+        Self { path: self.path.join(HELD) }
+    }
+
     /// Kills every process in it, those being forked included (`cgroup.kill`).
     ///
     /// # Errors
@@ -156,6 +211,8 @@ impl Cgroup {
     /// last process ended, and for longer when a session made cgroups of its own.
     #[must_use]
     pub fn remove(&self) -> bool {
+        // Not there as a rule.
+        let _ = std::fs::remove_dir(self.held().path);
         match std::fs::remove_dir(&self.path) {
             Ok(()) => true,
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,

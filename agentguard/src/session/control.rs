@@ -34,6 +34,44 @@ impl Sessions {
         self.cgroups.limit(cgroup, &force)
     }
 
+    /// Makes one thread of a session stand still.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses, or the thread is gone.
+    pub fn hold_thread(&self, number: u64, thread: u32) -> Result<()> {
+        self.cgroup_of_number(number)?.hold(thread)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn free_thread(&self, number: u64, thread: u32) -> Result<()> {
+        self.cgroup_of_number(number)?.let_go(thread)
+    }
+
+    /// Whether it stands still.
+    #[must_use]
+    pub fn holds(&self, number: u64, thread: u32) -> bool {
+        self.cgroup_of_number(number).is_ok_and(|cgroup| cgroup.holds(thread))
+    }
+
+    /// Lets all threads of a session go on that were made to stand still one by one.
+    ///
+    /// # Errors
+    ///
+    /// Where the kernel refuses.
+    pub fn free_all(&self, session: &Session) -> Result<()> {
+        self.cgroup_of(session).thaw()
+    }
+
+    fn cgroup_of_number(&self, number: u64) -> Result<Cgroup> {
+        let session = self.get(number).ok_or_else(|| Error::UnknownSession(number.to_string()))?;
+        Ok(self.cgroup_of(session))
+    }
+
     /// Limits the open files of all processes of a session.
     pub(super) fn limit_open_files(&self, session: &Session, tables: &Tables) -> Result<()> {
         let Some(most) = session.limits.open_files else { return Ok(()) };

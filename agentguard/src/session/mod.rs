@@ -9,7 +9,7 @@ mod doomed;
 mod find;
 mod limiting;
 mod manager;
-mod name;
+pub(crate) mod name;
 mod notice;
 mod paths;
 mod policies;

@@ -1,7 +1,7 @@
 //! The names of sessions, as commands and logs have them.
 
 /// A session's name: its number in base 36.
-pub(super) fn name(mut number: u64) -> String {
+pub(crate) fn name(mut number: u64) -> String {
     let mut digits = Vec::new();
     while number > 0 {
         digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize]);

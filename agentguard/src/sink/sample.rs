@@ -28,6 +28,7 @@ fn base(action: &'static str, resource: &str, outcome: Outcome, kind: Class) -> 
         verdict: None,
         reason: None,
         rule: None,
+        question: None,
         finding: None,
         snapshot: None,
         policy_hash: Some("9b2a3bce".repeat(8)),

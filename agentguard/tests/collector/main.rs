@@ -44,6 +44,7 @@ fn event(session: &str, action: &'static str, kind: Class, second: u32) -> Event
         verdict: None,
         reason: None,
         rule: None,
+        question: None,
         finding: None,
         snapshot: None,
         sample_rate: None,

@@ -6,6 +6,7 @@
 mod activity;
 mod adoption;
 mod apply;
+mod asking;
 mod audit;
 mod bad_input;
 mod benign;

@@ -180,9 +180,8 @@ fn a_session_finds_what_it_is_told_and_nobody_elses() -> Outcome {
     let guard = Guard::start(&[&responding("  - { when: denials > 5 in 1m, do: pause }\n")])?;
     let attempt = attempt_words("connect 127.0.0.1:9").join(" ");
     let told = "until grep -q tcp:// $AGENTGUARD_NOTICE; do sleep 0.05; done";
-    let script = format!(
-        "echo go; {attempt}; {told}; cat $AGENTGUARD_NOTICE; ls /run/agentguard/notices"
-    );
+    let script =
+        format!("echo go; {attempt}; {told}; cat $AGENTGUARD_NOTICE; ls /run/agentguard/notices");
     let mut run = guard.run("coder", &["bash", "-c", &script]);
     let output = as_nobody(&mut run).output()?;
     let text = String::from_utf8(output.stdout)?;

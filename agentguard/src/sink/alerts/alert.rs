@@ -80,6 +80,9 @@ const ENDS: &[(&str, &[&str])] = &[
     ("daemon.start", &["daemon.stop"]),
 ];
 
+/// What the rules of alerts that ask somebody begin with, before the question.
+const ASKED: &str = "ask:";
+
 /// What an event means for alerts; `None` for almost all of them.
 pub(crate) fn signal(event: &Event) -> Option<Signal> {
     match event.kind {
@@ -88,11 +91,23 @@ pub(crate) fn signal(event: &Event) -> Option<Signal> {
             let finding = event.finding.as_ref()?;
             Some(raise(event, &finding.rule, finding.severity))
         }
+        Class::Decision if event.outcome == Outcome::Held => {
+            let question = event.question.as_ref()?;
+            Some(raise(event, &asked(question), Severity::Medium))
+        }
         Class::Decision | Class::Activity => None,
     }
 }
 
+/// The rule of the alert that somebody is asked something.
+fn asked(question: &str) -> String {
+    format!("{ASKED}{question}")
+}
+
 fn lifecycle(event: &Event) -> Option<Signal> {
+    if let (true, Some(question)) = (event.action.starts_with("ask."), &event.question) {
+        return Some(Signal::Over(vec![key(event, &asked(question))]));
+    }
     if event.outcome == Outcome::Failure {
         return Some(raise(event, event.action, failed(event.action)));
     }
@@ -132,8 +147,9 @@ fn raise(event: &Event, rule: &str, severity: Severity) -> Signal {
         event: event.id.clone(),
         correlation_id: event.correlation_id.clone(),
         timestamp: event.timestamp.clone(),
-        lasting: (event.outcome == Outcome::Success || rule == REJECTED)
-            && ENDS.iter().any(|(_, rules)| rules.contains(&rule)),
+        lasting: event.outcome == Outcome::Held
+            || (event.outcome == Outcome::Success || rule == REJECTED)
+                && ENDS.iter().any(|(_, rules)| rules.contains(&rule)),
     }))
 }
 
@@ -143,6 +159,9 @@ fn summary(event: &Event, rule: &str) -> String {
     let mut text = format!("{rule}: ");
     if event.outcome == Outcome::Failure {
         text.push_str("failed: ");
+    }
+    if event.outcome == Outcome::Held {
+        text.push_str(&format!("{} ", event.action));
     }
     text.push_str(event.message.as_deref().unwrap_or(&event.resource));
     text.push_str(&format!(" (agent {}", event.agent_role));
@@ -177,6 +196,26 @@ mod tests {
             alert.summary,
             "session.kill: killed by user 0 (agent coder, session hoerqjw6wv, host host-1)"
         );
+    }
+
+    #[test]
+    fn a_question_is_an_alert_until_it_is_answered() {
+        let held =
+            Event { question: Some("q1".into()), outcome: Outcome::Held, ..sample::denied() };
+        let alert = raised(&held);
+        assert_eq!((alert.key.rule.as_str(), alert.lasting), ("ask:q1", true));
+        assert!(alert.summary.starts_with("ask:q1: connect "), "{}", alert.summary);
+        let answer = |action, question: &str| Event {
+            action,
+            kind: Class::Lifecycle,
+            outcome: Outcome::Success,
+            question: Some(question.into()),
+            ..sample::denied()
+        };
+        for action in ["ask.approve", "ask.deny", "ask.expire"] {
+            assert_eq!(signal(&answer(action, "q1")), Some(Signal::Over(vec![alert.key.clone()])));
+        }
+        assert_ne!(signal(&answer("ask.deny", "q2")), Some(Signal::Over(vec![alert.key])));
     }
 
     #[test]

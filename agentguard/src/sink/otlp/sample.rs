@@ -25,6 +25,7 @@ pub(super) fn event(action: &'static str, kind: Class, second: u32) -> Event {
         verdict: None,
         reason: None,
         rule: None,
+        question: None,
         finding: None,
         snapshot: None,
         sample_rate: None,

@@ -111,6 +111,7 @@ const fn outcome(event: &Event) -> &'static str {
     match event.outcome {
         Outcome::Allowed | Outcome::WouldDeny | Outcome::Success => "success",
         Outcome::Denied | Outcome::Failure => "failure",
+        Outcome::Held => "unknown",
     }
 }
 

@@ -42,7 +42,7 @@ fn severity(event: &Event) -> Severity {
         (Class::Lifecycle, Outcome::Failure) => Severity::High,
         (Class::Lifecycle, _) if event.action == "session.kill" => Severity::High,
         (Class::Decision, Outcome::Denied) => Severity::Medium,
-        (Class::Decision, Outcome::WouldDeny) => Severity::Low,
+        (Class::Decision, Outcome::WouldDeny | Outcome::Held) => Severity::Low,
         _ => Severity::Info,
     }
 }

@@ -283,6 +283,8 @@ fn ruling(event: &Event) -> Vec<(&'static str, Value)> {
         Outcome::Denied => (2, 2),
         // Detected, and let through.
         Outcome::WouldDeny => (1, 15),
+        // Delayed.
+        Outcome::Held => (0, 14),
         _ => (1, 1),
     };
     let policy =
