@@ -4,12 +4,13 @@
 //! daemon makes its thread stand still, tells of the question, and takes the answer. Where
 //! nobody answers in time the kernel refuses the call by itself, once it goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agentguard_common::event::Record;
 use agentguard_common::file::Deed;
-use agentguard_common::hold::{HoldKey, MAX_HELD, state};
+use agentguard_common::hold::{HoldKey, state};
 use agentguard_common::verdict::Reason;
 use serde::{Deserialize, Serialize};
 
@@ -303,33 +304,26 @@ impl Daemon {
     pub(super) fn look_at_questions(&self) -> Result<()> {
         self.tables.holds().set_seen(now_since_boot())?;
         let now = Instant::now();
-        let (over, crowd) = {
+        let over = {
             let mut state = self.state.borrow_mut();
             let State { questions, sessions, .. } = &mut *state;
             let mut over = Vec::new();
-            let mut crowd: BTreeMap<u64, u64> = BTreeMap::new();
+            let mut still: BTreeMap<u64, BTreeSet<u32>> = BTreeMap::new();
             for (id, pending) in &mut questions.of {
                 let waits = self.tables.holds().waits(&pending.key)?.is_some();
-                let gone = !std::path::Path::new(&format!(
-                    "/proc/{}/task/{}",
-                    pending.question.pid, pending.thread
-                ))
-                .exists();
+                let (process, thread) = (pending.question.pid, pending.thread);
+                let gone = !Path::new(&format!("/proc/{process}/task/{thread}")).exists();
                 if !waits || gone || pending.until <= now {
                     over.push((id.clone(), waits && gone));
                     continue;
                 }
-                *crowd.entry(pending.number).or_default() += 1;
+                let number = pending.number;
+                let still = still.entry(number).or_insert_with(|| sessions.still_threads(number));
                 // A pause has taken it back among the others.
-                if pending.still && !sessions.holds(pending.number, pending.thread) {
-                    pending.still = false;
-                }
+                pending.still &= still.contains(&thread);
             }
-            (over, crowd)
+            over
         };
-        for (number, many) in crowd.into_iter().filter(|(_, many)| *many >= MAX_HELD) {
-            tracing::warn!(number, many, "a session has as many questions as it may have");
-        }
         for (id, gone) in over {
             let Some(pending) = self.state.borrow_mut().questions.of.remove(&id) else { continue };
             if gone {

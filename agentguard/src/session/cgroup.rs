@@ -2,6 +2,7 @@
 //! cgroup v2 hierarchy. Limits, freezing and killing work on them; what a session
 //! may do does not depend on them, as a label on every task decides that.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -176,12 +177,11 @@ impl Cgroup {
         }
     }
 
-    /// Whether a thread is among those that are held.
+    /// The threads that are held.
     #[must_use]
-    pub fn holds(&self, thread: u32) -> bool {
+    pub fn held_threads(&self) -> BTreeSet<u32> {
         let threads = self.held().read("cgroup.threads").unwrap_or_default();
-        let thread = thread.to_string();
-        threads.lines().any(|line| line == thread)
+        threads.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
     /// Lets all of them go on, wherever they are.

@@ -4,6 +4,7 @@
 //! (root may) is moved back into it, and stands still there: a signal to stop would be seen
 //! by its parent, and another process could undo it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::find::{in_cgroup, labelled};
@@ -52,10 +53,10 @@ impl Sessions {
         self.cgroup_of_number(number)?.let_go(thread)
     }
 
-    /// Whether it stands still.
+    /// The threads of a session that stand still one by one.
     #[must_use]
-    pub fn holds(&self, number: u64, thread: u32) -> bool {
-        self.cgroup_of_number(number).is_ok_and(|cgroup| cgroup.holds(thread))
+    pub fn still_threads(&self, number: u64) -> BTreeSet<u32> {
+        self.cgroup_of_number(number).map(|cgroup| cgroup.held_threads()).unwrap_or_default()
     }
 
     /// Lets all threads of a session go on that were made to stand still one by one.
