@@ -92,6 +92,7 @@ pub(crate) extern "C" fn hold_hello(session: u64, digest: u64) -> u64 {
 }
 
 /// The current call was answered together with others.
+#[expect(clippy::needless_borrows_for_generic_args, reason = "as below")]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn hold_over(session: u64, digest: u64, slot: u32) -> u64 {
@@ -103,6 +104,10 @@ extern "C" fn hold_over(session: u64, digest: u64, slot: u32) -> u64 {
 }
 
 /// See [`ask`]: what was answered to the current call, or the beginning of its wait.
+#[expect(
+    clippy::needless_borrows_for_generic_args,
+    reason = "by value they would be copied, and the stack has no room for it"
+)]
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn hold_wait(session: u64, digest: u64, slot: u32, how: u64) -> u64 {

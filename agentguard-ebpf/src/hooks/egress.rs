@@ -8,7 +8,7 @@ use agentguard_common::counter::Count;
 use agentguard_common::egress::{PolicyEntry, answer_reached, dns as egress_dns};
 use agentguard_common::event::{self, Kind, flag};
 use agentguard_common::hello::state;
-use agentguard_common::hold::{self, Held};
+use agentguard_common::hold::Held;
 use agentguard_common::limit::Limit;
 use agentguard_common::net::{self, Address, Destination, Protocols, SOCKADDR_MAX, Sockaddr};
 use agentguard_common::session::{ListenKey, SPOILED, SocketLabel, State, TaskLabel, Terms};
@@ -172,15 +172,6 @@ pub(super) const GOES_ON: u64 = 1;
 /// It waits for an answer: the call is started again. Of [`Kind::Connect`] and [`Kind::Send`]
 /// alone.
 pub(super) const WAITS: u64 = 2;
-
-/// As an LSM hook answers.
-#[inline(always)]
-pub(super) fn answer(decided: u64) -> i32 {
-    if decided == WAITS {
-        return hold::AGAIN;
-    }
-    super::answer(decided == GOES_ON)
-}
 
 /// Decides, records, and says whether the action goes on.
 #[inline(always)]

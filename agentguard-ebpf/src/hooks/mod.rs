@@ -116,6 +116,15 @@ fn answer(passes: bool) -> i32 {
     answer as i32
 }
 
+/// What an LSM hook answers that can have the call started again, by what [`egress`] decided.
+#[inline(always)]
+fn answer_or_wait(decided: u64) -> i32 {
+    if decided == egress::WAITS {
+        return agentguard_common::hold::AGAIN;
+    }
+    answer(decided == egress::GOES_ON)
+}
+
 const _: () = assert!(PASS == 0 && REFUSE == -1);
 
 /// What a cgroup_skb program returns to let a packet pass.

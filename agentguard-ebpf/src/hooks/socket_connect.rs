@@ -30,7 +30,7 @@ fn socket_connect(ctx: LsmContext) -> i32 {
     }
     let asked = if unspecified { asked.elsewhere() } else { asked };
     let kind = opaque::number(Kind::Connect as u64, label.session);
-    egress::answer(egress::decide_as(kind, &label, &asked))
+    super::answer_or_wait(egress::decide_as(kind, &label, &asked))
 }
 
 #[inline(always)]

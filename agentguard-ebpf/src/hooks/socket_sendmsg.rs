@@ -64,7 +64,7 @@ fn socket_sendmsg(ctx: LsmContext) -> i32 {
     if decided == egress::GOES_ON && kind == Kind::Foreign as u64 {
         egress::claim(&label, &asked);
     }
-    egress::answer(decided)
+    super::answer_or_wait(decided)
 }
 
 /// Level and number of a control message that steers, if there is one.
