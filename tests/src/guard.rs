@@ -1,6 +1,7 @@
 //! A daemon with policies and a log of its own, and the agents it guards.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -14,6 +15,9 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a daemon may take that loads the kernel programs first: the verifier is slow
 /// under emulation.
 const LOADING: Duration = Duration::from_secs(240);
+
+/// Where the daemon answers.
+const SOCKET: &str = "/run/agentguard/agentguard.sock";
 
 /// A guarded VM. Dropping it ends the sessions and the daemon, but leaves the kernel
 /// programs where they are: the next daemon takes them over, which spares their
@@ -93,7 +97,8 @@ impl Guard {
         self.daemon = Some(daemon.args(&self.more).spawn()?);
         let until = Instant::now() + LOADING;
         while Instant::now() < until {
-            if agentguard(&["ps"])?.status.success() {
+            // A command that asks in vain is a program that the loading has to wait for.
+            if UnixStream::connect(SOCKET).is_ok() && agentguard(&["ps"])?.status.success() {
                 return Ok(());
             }
             if let Some(status) = self.daemon.as_mut().map(Child::try_wait).transpose()?.flatten() {

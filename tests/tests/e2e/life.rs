@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentguard_tests::guard::{
-    Guard, Waiting, agentguard, attempt_words, clean, daemon_command, sessions,
+    Guard, Waiting, agentguard, attempt_words, daemon_command, sessions,
 };
 use agentguard_tests::{Outcome, in_vm};
 
@@ -121,46 +121,5 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() -> Outcome {
     assert_eq!(second.status.code(), Some(70));
     assert!(String::from_utf8(second.stderr)?.contains(&guard.daemon_pid().to_string()));
     assert!(guard.run("coder", &["true"]).status()?.success());
-    Ok(())
-}
-
-#[test]
-fn unload_is_refused_while_a_session_runs() -> Outcome {
-    if !in_vm() {
-        return Ok(());
-    }
-    clean()?;
-    let mut guard = Guard::start(&[CODER])?;
-    assert_eq!(agentguard(&["unload"])?.status.code(), Some(68), "the daemon is up");
-    let mut agent =
-        Waiting::start(guard.run("coder", &attempt_words("wait-for-line connect 127.0.0.1:9")))?;
-    guard.stop_daemon()?;
-    assert_eq!(agentguard(&["unload"])?.status.code(), Some(77), "a session is running");
-    agent.go()?;
-    assert_eq!(agent.rest()?, ["connect 127.0.0.1:9 EPERM"]);
-    assert!(agentguard(&["unload"])?.status.success());
-    assert!(!std::path::Path::new("/sys/fs/bpf/agentguard").exists());
-    Ok(())
-}
-
-#[test]
-fn doctor_proves_every_mechanism() -> Outcome {
-    if !in_vm() {
-        return Ok(());
-    }
-    clean()?;
-    let without = agentguard(&["doctor", "--json"])?;
-    assert!(without.status.success(), "{without:?}");
-    let guard = Guard::start(&[CODER])?;
-    let with = agentguard(&["doctor", "--json"])?;
-    assert!(with.status.success(), "{with:?}");
-    for output in [without, with] {
-        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-        let trials = report["trials"].as_array().ok_or("no trials")?;
-        assert_eq!(trials.len(), 17);
-        assert!(trials.iter().all(|trial| trial["outcome"] == "enforced"), "{report:#}");
-        assert!(report["names"]["resolvers"][0]["address"].is_string(), "{report:#}");
-    }
-    assert_eq!(guard.decisions()?.len(), 0, "a trial is no decision");
     Ok(())
 }

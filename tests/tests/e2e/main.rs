@@ -3,6 +3,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod absent;
 mod activity;
 mod adoption;
 mod apply;
@@ -27,6 +28,7 @@ mod taint;
 mod tls;
 mod ways;
 mod why;
+mod withdrawal;
 
 use agentguard_tests::guard::Guard;
 use serde_json::Value;
