@@ -353,7 +353,6 @@ deed('again', lambda: read('/tmp/asked/four'))
 }
 
 #[test]
-#[ignore = "not seen to pass on the newest kernel yet: run it by name with --ignored"]
 fn many_wait_at_once() -> Outcome {
     many(60, 60)
 }
@@ -389,7 +388,12 @@ for thread in threads: thread.join()
 print(done.count('ok'), done.count('EACCES'), len(done), flush=True)
 ";
     let mut agent = agent(&guard, work.path(), &text.replace("THREADS", &threads.to_string()))?;
-    until("the questions", || Ok(pending()?.len() == wait))?;
+    // The more ask, the longer it takes until each stands still.
+    let end = Instant::now() + Duration::from_secs(60 + u64::try_from(wait)? / 2);
+    while pending()?.len() < wait && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    assert_eq!(pending()?.len(), wait);
     // Another session has its own.
     let other = agent_of_two(&guard, work.path())?;
     until("the other session's", || Ok(pending()?.len() == wait + 1))?;
