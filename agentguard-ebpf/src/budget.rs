@@ -100,16 +100,13 @@ pub(crate) fn refuses(label: &TaskLabel, limit: Limit) -> bool {
 
 /// Whether a packet leaves this host: only those count.
 #[inline(always)]
-fn is_elsewhere(end: &Destination) -> bool {
+pub(crate) fn is_elsewhere(end: &Destination) -> bool {
     !end.address.is_loopback()
 }
 
-/// A packet goes out.
+/// A packet leaves this host.
 #[inline(always)]
-pub(crate) fn out(label: &SocketLabel, to: &Destination, len: u32) -> u64 {
-    if !is_elsewhere(to) {
-        return ENOUGH;
-    }
+pub(crate) fn out(label: &SocketLabel, len: u32) -> u64 {
     let label = label.of_maker();
     if let Some(counts) = session::counts(&label) {
         // SAFETY: a live map value.
@@ -118,12 +115,9 @@ pub(crate) fn out(label: &SocketLabel, to: &Destination, len: u32) -> u64 {
     spend(&label, Limit::Egress, len)
 }
 
-/// A packet comes in.
+/// A packet comes from elsewhere.
 #[inline(always)]
-pub(crate) fn came(label: &SocketLabel, from: &Destination, len: u32) {
-    if !is_elsewhere(from) {
-        return;
-    }
+pub(crate) fn came(label: &SocketLabel, len: u32) {
     let label = label.of_maker();
     if let (Some(_), Some(counts)) = (session::entry(&label), session::counts(&label)) {
         // SAFETY: a live map value.

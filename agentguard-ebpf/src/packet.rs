@@ -30,7 +30,8 @@ const FRAGMENT: u16 = 0x3fff;
 /// A packet that was handed to a program.
 #[derive(Clone, Copy)]
 pub(crate) struct Packet {
-    skb: *mut __sk_buff,
+    /// The program's context.
+    pub(crate) skb: *mut __sk_buff,
 }
 
 /// Where a packet comes from and goes to.
@@ -140,6 +141,13 @@ impl Packet {
         let nowhere = Destination { address: Address::ANY6, port: 0 };
         let mut facts = Facts { from: nowhere, to: nowhere, family: 0, protocol: 0, header: 0 };
         if self.read_facts(noise, &mut facts) { Some(facts) } else { None }
+    }
+
+    /// The label of its socket, and its [`Self::facts`].
+    #[inline(always)]
+    pub(crate) fn of_session(self) -> Option<(&'static SocketLabel, Facts)> {
+        let label = self.label()?;
+        Some((label, self.facts(label.session)?))
     }
 
     /// A function of its own: what is read needs room in the stack that others need later.

@@ -5,14 +5,14 @@
 use agentguard_common::net::IPPROTO_TCP;
 use agentguard_common::session::{SPOILED, SocketLabel};
 
-use super::egress::{self, Ground};
+use super::egress;
 use crate::packet::{Facts, Packet};
 use crate::{socket, taint};
 
 /// Whether a packet goes on, as far as the connection is concerned that it belongs to;
-/// [`PASSES`], or the reason why not.
+/// [`PASSES`], [`ANEW`], or the reason why not.
 #[inline(always)]
-pub(super) fn ruling(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 {
+pub(super) fn ruling(facts: &Facts, label: &SocketLabel) -> u32 {
     let by = socket::policy(label);
     if by == SPOILED {
         return LEFT;
@@ -21,7 +21,7 @@ pub(super) fn ruling(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 
         Ok(ground) if ground.policy.tag as u32 == by => PASSES,
         // Not connected by the session, so not decided by anybody.
         Ok(ground) if by == 0 && !(ground.tainted && is_far(facts)) => PASSES,
-        Ok(ground) => again(packet, facts, label, &ground),
+        Ok(_) => ANEW,
         Err(_) => left(label, by),
     }
 }
@@ -30,6 +30,9 @@ pub(super) fn ruling(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 
 pub(super) const PASSES: u32 = u32::MAX;
 /// Neither: dropped, and it has been told or there is nobody to tell of.
 pub(super) const LEFT: u32 = u32::MAX - 1;
+
+/// It is to be decided [`again`].
+pub(super) const ANEW: u32 = u32::MAX - 2;
 
 /// Whether it is a connection to another host: one that the session has taken from there,
 /// where it has not made it.
@@ -48,8 +51,10 @@ fn left(label: &SocketLabel, by: u32) -> u32 {
     }
 }
 
-#[inline(never)]
-fn again(packet: Packet, facts: &Facts, label: &SocketLabel, ground: &Ground) -> u32 {
+/// [`PASSES`], [`LEFT`], or the reason why not.
+#[inline(always)]
+pub(super) fn again(packet: Packet, facts: &Facts, label: &SocketLabel) -> u32 {
+    let Ok(ground) = egress::ground(&label.of_maker()) else { return LEFT };
     // One that is being closed says no more of where it was connected to.
     let to = packet.peer(facts.family).unwrap_or(facts.to);
     let ruling = egress::anew(label, ground.slot, &to, facts.protocol);

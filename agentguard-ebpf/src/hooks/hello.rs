@@ -27,13 +27,16 @@ use crate::packet::{Facts, Packet, Segment};
 use crate::scratch::Desk;
 use crate::socket;
 
-/// Whether a packet of a watched connection goes on.
+/// Whether a packet belongs to a connection whose first bytes are read.
+#[inline(always)]
+pub(super) fn is_read(facts: &Facts, label: &SocketLabel) -> bool {
+    let at = socket::hello_of(label);
+    at != state::NONE && at != state::CLEARED && facts.protocol == IPPROTO_TCP
+}
+
+/// Whether a packet of such a connection goes on.
 #[inline(always)]
 pub(super) fn passes(packet: Packet, facts: &Facts, label: &SocketLabel) -> bool {
-    let at = socket::hello_of(label);
-    if at == state::NONE || at == state::CLEARED || facts.protocol != IPPROTO_TCP {
-        return true;
-    }
     match watched(packet, facts, label) {
         GOES_ON => true,
         STOPS => false,
