@@ -70,6 +70,14 @@ pub(crate) struct Desk {
     pub(crate) spelled: u32,
     /// 1 where an address was not to be learned.
     pub(crate) rebinding: u32,
+    /// Which of its CPU's it is, for [`Desk::at`].
+    pub(crate) number: u32,
+    /// Where in its packet the next question is.
+    pub(crate) at: u32,
+    /// How many bytes there are from there on.
+    pub(crate) left: u32,
+    /// 1 once a question was refused.
+    pub(crate) refused: u32,
     /// The record about it.
     pub(crate) record: event::Dns,
     busy: u64,
@@ -83,10 +91,23 @@ impl Desk {
             let desk = DESKS.get_ptr_mut(slot)?;
             // SAFETY: the pointer is to a live map value.
             if unsafe { atomic::swap(&raw mut (*desk).busy, 1) } == 0 {
+                // SAFETY: as above, and nobody else uses it now.
+                unsafe { (*desk).number = slot };
                 return Some(desk);
             }
         }
         None
+    }
+
+    /// The one with a number, for functions that are handed numbers alone.
+    ///
+    /// # Safety
+    ///
+    /// It must have been taken, and nothing else be done to it meanwhile.
+    #[inline(always)]
+    pub(crate) unsafe fn at<'a>(number: u32) -> Option<&'a mut Self> {
+        // SAFETY: a live map value, and the rest by the contract above.
+        unsafe { DESKS.get_ptr_mut(number)?.as_mut() }
     }
 
     /// Gives one back.

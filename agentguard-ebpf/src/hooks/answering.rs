@@ -10,6 +10,7 @@ use agentguard_common::opaque;
 use agentguard_common::resolve::{self, AskedKey, Reference};
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{RULE_NONE, Reason, Verdict};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable;
 
@@ -56,7 +57,7 @@ fn one(
     desk.record.port = facts.from.port;
     desk.record.protocol = facts.protocol;
     desk.record.rule = RULE_NONE;
-    let what = match read(packet, desk, at, len) {
+    let what = match answer_read(packet.skb, desk.number, at, len) {
         READ if claim(desk, packet.cookie(), &facts.from.address) => {
             learn_all(desk, len, label, ground)
         }
@@ -94,8 +95,19 @@ const READ: u64 = 1;
 /// Of a refusal that does not repeat the question.
 const GIVEN_UP: u64 = 2;
 
-/// Reads an answer as far as its question.
+/// [`read`], as a program of its own to the verifier, as for questions.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn answer_read(skb: *mut __sk_buff, number: u32, at: u32, len: u32) -> u64 {
+    // SAFETY: taken by the caller, which does nothing meanwhile.
+    match unsafe { Desk::at(number) } {
+        Some(desk) => read(Packet { skb }, desk, at, len),
+        None => 0,
+    }
+}
+
+/// Reads an answer as far as its question.
+#[inline(always)]
 fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> u64 {
     desk.key = name::Key::zeroed();
     desk.question = dns::Question::zeroed();
@@ -172,17 +184,21 @@ fn learn_all(desk: &mut Desk, len: u32, label: &SocketLabel, ground: &Ground) ->
 extern "C" fn one_step(_: u32, lesson: *mut Lesson<'_>) -> i64 {
     // SAFETY: what `learn_all` gave, which nobody else uses.
     let lesson = unsafe { &mut *lesson };
-    let step = take_step(lesson.desk);
+    let step = answer_step(lesson.desk.number) as u32;
     if step == Step::Address as u32 {
         learn(lesson);
     }
-    i64::from(step == Step::End as u32 || step == Step::Malformed as u32)
+    opaque::cut(u32::from(step == Step::End as u32 || step == Step::Malformed as u32), 1) as i64
 }
 
+/// Takes a step of the walk on the desk with that number; says which [`Step`] it was.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn take_step(desk: &mut Desk) -> u32 {
+extern "C" fn answer_step(number: u32) -> u64 {
+    // SAFETY: taken by the caller, which does nothing meanwhile.
+    let Some(desk) = (unsafe { Desk::at(number) }) else { return Step::Malformed as u64 };
     desk.step = desk.walk.step(&desk.bytes) as u32;
-    desk.step
+    u64::from(desk.step)
 }
 
 #[inline(never)]

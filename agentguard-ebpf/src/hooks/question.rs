@@ -6,9 +6,11 @@ use agentguard_common::dns::{self, Header};
 use agentguard_common::event::Kind;
 use agentguard_common::name;
 use agentguard_common::net::IPPROTO_TCP;
+use agentguard_common::opaque;
 use agentguard_common::resolve::{AskedKey, Reference};
 use agentguard_common::session::SocketLabel;
 use agentguard_common::verdict::{Reason, Ruling, Verdict};
+use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_loop;
 use bytemuck::Zeroable;
 
@@ -25,19 +27,14 @@ const TOGETHER: u32 = 4;
 const ROOM: u32 = 512;
 const _: () = assert!(dns::QUESTION_MAX <= ROOM);
 
-/// A packet with questions, what decides on it, and how far that has come.
+/// A packet with questions, and what decides on it. How far that has come is on the desk, of
+/// which the verifier knows nothing: it would walk a round anew for everything it may find there.
 struct Case<'a> {
     packet: Packet,
     facts: &'a Facts,
     label: &'a SocketLabel,
     ground: &'a Ground,
     desk: *mut Desk,
-    /// Where the next question is.
-    at: u32,
-    /// How many bytes there are from there on.
-    left: u32,
-    /// 1 once a question was refused.
-    refused: u32,
 }
 
 /// Decides all questions in a packet; false where it is not to go out.
@@ -59,14 +56,19 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
     };
     // What is cut into several packets later is no one question, and read as none.
     let left = if packet.is_cut_up() { 0 } else { len };
-    let mut case = Case { packet, facts, label, ground, desk, at, left, refused: 0 };
+    let mut case = Case { packet, facts, label, ground, desk };
+    // SAFETY: a live map value that nobody else uses.
+    let on = unsafe { &mut *desk };
+    (on.at, on.left, on.refused) = (at, left, 0);
     // In a loop by the helper, as the verifier then walks through it once.
     // SAFETY: the function has the type that the helper calls, and what it is given
     // lives longer than the call.
     unsafe {
         bpf_loop(TOGETHER, next as *mut core::ffi::c_void, (&raw mut case).cast(), 0);
     }
-    let passes = case.refused | case.left == 0;
+    // SAFETY: as above.
+    let on = unsafe { &*desk };
+    let passes = on.refused | on.left == 0;
     // SAFETY: taken above, and not used below.
     unsafe { Desk::give(desk) };
     passes || ground.observed()
@@ -75,30 +77,31 @@ pub(super) fn decide(packet: Packet, facts: &Facts, label: &SocketLabel, ground:
 /// Decides the next question; 1 ends the loop.
 extern "C" fn next(_: u32, case: *mut Case<'_>) -> i64 {
     // SAFETY: what `decide` gave, which nobody else uses.
-    let case = unsafe { &mut *case };
-    let mut len = case.left;
+    let case = unsafe { &*case };
+    // SAFETY: a live map value that nobody else uses.
+    let desk = unsafe { &mut *case.desk };
+    let mut len = desk.left;
     if case.facts.protocol == IPPROTO_TCP {
-        let framed = case.packet.load::<u16>(case.at).map_or(0, |len| u32::from(u16::from_be(len)));
-        case.at += 2;
-        case.left = case.left.saturating_sub(2);
-        len = if framed <= case.left { framed } else { 0 };
+        let framed = case.packet.load::<u16>(desk.at).map_or(0, |len| u32::from(u16::from_be(len)));
+        desk.at += 2;
+        desk.left = desk.left.saturating_sub(2);
+        len = if framed <= desk.left { framed } else { 0 };
     }
-    if !one(case, len) {
-        case.refused = 1;
+    let at = desk.at;
+    desk.at += len;
+    desk.left -= len;
+    if !one(case, desk, at, len) {
+        desk.refused = 1;
     }
-    case.at += len;
-    case.left -= len;
-    i64::from(case.left == 0 || len == 0 || case.refused != 0)
+    opaque::cut(u32::from(desk.left == 0 || len == 0 || desk.refused != 0), 1) as i64
 }
 
 /// One question. Without length, it is one that cannot be read.
 #[inline(always)]
-fn one(case: &Case<'_>, len: u32) -> bool {
-    let Case { packet, facts, label, ground, desk, .. } = *case;
+fn one(case: &Case<'_>, desk: &mut Desk, at: u32, len: u32) -> bool {
+    let Case { packet, facts, label, ground, .. } = *case;
     emit::count(Kind::Question, Count::Seen);
-    // SAFETY: a live map value that nobody else uses.
-    let desk = unsafe { &mut *desk };
-    let readable = read(packet, desk, case.at, len);
+    let readable = question_read(packet.skb, desk.number, at, len) != 0;
     let passes = judge(desk, ground, readable);
     if readable && (passes || ground.observed()) {
         wait(desk, packet.cookie(), facts);
@@ -110,8 +113,20 @@ fn one(case: &Case<'_>, len: u32) -> bool {
     passes || ground.observed()
 }
 
-/// Reads a question; false where there is none in order.
+/// [`read`], as a program of its own to the verifier: whatever stands in a packet, what follows
+/// is walked through once.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn question_read(skb: *mut __sk_buff, number: u32, at: u32, len: u32) -> u64 {
+    // SAFETY: taken by the caller, which does nothing meanwhile.
+    match unsafe { Desk::at(number) } {
+        Some(desk) => u64::from(read(Packet { skb }, desk, at, len)),
+        None => 0,
+    }
+}
+
+/// Reads a question; false where there is none in order.
+#[inline(always)]
 fn read(packet: Packet, desk: &mut Desk, at: u32, len: u32) -> bool {
     desk.key = name::Key::zeroed();
     desk.question = dns::Question::zeroed();
