@@ -112,7 +112,8 @@ pub(crate) struct TestArgs {
     /// Only end-to-end tests
     #[arg(long)]
     pub(crate) e2e: bool,
-    /// Kernels for the end-to-end tests: 6.1, 6.12, newest, all or a path
+    /// Kernels for the end-to-end tests: 6.1, 6.12, newest, all or a path. Tests of what is the
+    /// daemon's own doing (`anywhere::`) run on one of them each
     #[arg(long, value_name = "K", default_value = "6.12")]
     pub(crate) kernel: String,
     /// Only tests whose name contains this

@@ -33,13 +33,13 @@ const WORTH_PARTS: usize = 8;
 
 /// Runs the tests on every kernel; the results are in the order of the kernels.
 pub(super) fn run(kernels: &[Kernel], programs: &[PathBuf], filter: Option<&str>) -> Vec<Ran> {
-    let parts = match deal(programs, filter) {
-        Ok(parts) => parts,
-        Err(error) => return vec![Err(error)],
-    };
-    let jobs: Vec<(usize, &Part)> = (0..kernels.len())
-        .flat_map(|kernel| parts.iter().map(move |part| (kernel, part)))
-        .collect();
+    let mut jobs = Vec::new();
+    for kernel in 0..kernels.len() {
+        match deal(programs, filter, (kernel, kernels.len())) {
+            Ok(parts) => jobs.extend(parts.into_iter().map(|part| (kernel, part))),
+            Err(error) => return vec![Err(error)],
+        }
+    }
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<Ran>>> = jobs.iter().map(|_| Mutex::new(None)).collect();
     std::thread::scope(|scope| {
@@ -85,14 +85,22 @@ struct Part {
     tests: Vec<String>,
 }
 
-/// Deals the tests out, one to each part in turn: neighbours are alike, and take alike long.
-fn deal(programs: &[PathBuf], filter: Option<&str>) -> Result<Vec<Part>> {
+/// Where the tests are that are run on one kernel each.
+const ANYWHERE: &str = "anywhere::";
+
+/// Deals the tests of one kernel out, one to each part in turn: neighbours are alike, and take
+/// alike long. `turn` is which of how many kernels it is.
+fn deal(programs: &[PathBuf], filter: Option<&str>, turn: (usize, usize)) -> Result<Vec<Part>> {
+    let (kernel, kernels) = turn;
     let mut parts = Vec::new();
     for program in programs {
         let mut list = Command::new(program);
         list.args(["--list", "--format=terse"]).args(filter).stdin(Stdio::null());
         let told = process::output(&mut list).context("list the end-to-end tests")?;
-        let tests: Vec<&str> = told.lines().filter_map(|l| l.strip_suffix(": test")).collect();
+        let all = told.lines().filter_map(|line| line.strip_suffix(": test"));
+        let (anywhere, each): (Vec<&str>, Vec<&str>) = all.partition(|t| t.starts_with(ANYWHERE));
+        let its_own = anywhere.into_iter().skip(kernel).step_by(kernels);
+        let tests: Vec<&str> = each.into_iter().chain(its_own).collect();
         let count = if tests.len() < WORTH_PARTS { 1 } else { PARTS };
         for part in 0..count {
             let tests = tests.iter().skip(part).step_by(count).map(|&test| test.to_owned());
