@@ -109,7 +109,7 @@ extern "C" fn packet_asks(skb: *mut __sk_buff) -> u64 {
     let packet = Packet { skb };
     match packet.of_session() {
         Some((label, facts)) => names(packet, &facts, label),
-        None => STOPS,
+        None => u64::from(current::LEFT),
     }
 }
 
@@ -129,9 +129,11 @@ extern "C" fn packet_anew(skb: *mut __sk_buff) -> u64 {
 #[inline(never)]
 extern "C" fn packet_hello(skb: *mut __sk_buff) -> u64 {
     let packet = Packet { skb };
-    let passes =
-        packet.of_session().is_some_and(|(label, facts)| hello::passes(packet, &facts, label));
-    u64::from(passes)
+    let Some((label, facts)) = packet.of_session() else {
+        emit::count(Kind::Hello, Count::Error);
+        return 0;
+    };
+    u64::from(hello::passes(packet, &facts, label))
 }
 
 /// Decides a packet from or to the port of resolvers.

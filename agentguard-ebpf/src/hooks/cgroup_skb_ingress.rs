@@ -2,6 +2,8 @@
 //! `__cgroup_bpf_run_filter_skb` from `sk_filter_trim_cap` (6.1 to 7.x) for every packet
 //! that a socket is to get, before it gets it. Reads those that answer for names.
 
+use agentguard_common::counter::Count;
+use agentguard_common::event::Kind;
 use agentguard_common::session::SocketLabel;
 use agentguard_common::{dns, resolve};
 use aya_ebpf::bindings::__sk_buff;
@@ -10,7 +12,7 @@ use aya_ebpf::programs::SkBuffContext;
 
 use super::{DROP, KEEP, answering, egress};
 use crate::packet::Packet;
-use crate::{budget, names};
+use crate::{budget, emit, names};
 
 #[cgroup_skb(ingress)]
 fn cgroup_skb_ingress(ctx: SkBuffContext) -> i32 {
@@ -37,12 +39,19 @@ fn look(packet: Packet, label: &SocketLabel) -> bool {
 #[inline(never)]
 extern "C" fn packet_answers(skb: *mut __sk_buff) -> u64 {
     let packet = Packet { skb };
-    let Some((label, facts)) = packet.of_session() else { return 0 };
-    let Ok(ground) = egress::ground(&label.of_maker()) else { return 0 };
+    let Some((label, facts)) = packet.of_session() else { return lost() };
+    let Ok(ground) = egress::ground(&label.of_maker()) else { return lost() };
     if !resolve::is_checked(ground.policy)
         || !names::is_resolver(ground.slot, ground.policy, facts.from.address)
     {
         return 1;
     }
     u64::from(answering::decide(packet, &facts, label, &ground))
+}
+
+/// Something is missing that should be there, or the session has ended.
+#[inline(always)]
+fn lost() -> u64 {
+    emit::count(Kind::Answer, Count::Error);
+    0
 }

@@ -23,7 +23,7 @@ const TEXTS: &[&str] = &[
     "yarn.lock:\"@esbuild/linux-x64@npm:0.19.11\"",
     // cargo and rustc
     "rustc --crate-name serde_derive_internals --edition=2024 lib.rs -C metadata=1a2b3c4d5e6f7a8b -C extra-filename=-1a2b3c4d5e6f7a8b",
-    "--extern agentguard_common=/work/target/release/deps/libagentguard_common-1a2b3c4d5e6f7a8b.rmeta",
+    "--extern agentguard_common=/srv/build/target/release/deps/libagentguard_common-1a2b3c4d5e6f7a8b.rmeta",
     "/root/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/serde-1.0.229/src/lib.rs",
     "target/release/build/ring-0f3a9c8b7d6e5f4a/out/libring_core_0_17_14__test.a",
     "_ZN4core3fmt9Formatter9write_str17h0123456789abcdefE",
